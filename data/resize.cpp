@@ -166,11 +166,16 @@ const Kernels& kernels() {
   return chosen;
 }
 
-/// Interleaves `rows` (<= kRows) image rows: planes[i * kRows + r] = row r, byte i.
+/// Interleaves `rows` (<= kRows) image rows: planes[i * kRows + r] = row r, byte i. In blocks whose
+/// part of `planes` stays in the first-level cache while the rows pass over it.
 void interleave(const uint8_t* rows_begin, int64_t bytes, int64_t rows, uint8_t* planes) {
-  for (int64_t r = 0; r < rows; ++r) {
-    const uint8_t* row = rows_begin + r * bytes;
-    for (int64_t i = 0; i < bytes; ++i) planes[i * kRows + r] = row[i];
+  constexpr int64_t kBlock = 1024;
+  for (int64_t first = 0; first < bytes; first += kBlock) {
+    const int64_t last = std::min(first + kBlock, bytes);
+    for (int64_t r = 0; r < rows; ++r) {
+      const uint8_t* row = rows_begin + r * bytes;
+      for (int64_t i = first; i < last; ++i) planes[i * kRows + r] = row[i];
+    }
   }
 }
 
