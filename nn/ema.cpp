@@ -26,8 +26,10 @@ void Ema::update() {
   const auto t = static_cast<double>(updates_);
   const double decay = warmup_ ? std::min(decay_, (1 + t) / (10 + t)) : decay_;
   for (size_t i = 0; i < live_.size(); ++i) {
-    if (is_parameter_[i]) lerp_(average_[i].tensor, live_[i].tensor.detach(), 1 - decay);
-    else copy_(average_[i].tensor, live_[i].tensor.detach());
+    if (is_parameter_[i])
+      lerp_(average_[i].tensor, live_[i].tensor.detach(), 1 - decay);
+    else
+      copy_(average_[i].tensor, live_[i].tensor.detach());
   }
 }
 
@@ -35,12 +37,11 @@ void Ema::load(const StateDict& state, int64_t updates) {
   TESSERA_CHECK(ValueError, state.size() == average_.size(), "ema: ", state.size(),
                 " entries given, the module has ", average_.size());
   for (size_t i = 0; i < state.size(); ++i) {
-    TESSERA_CHECK(ValueError,
-                  state[i].name == average_[i].name &&
-                      state[i].tensor.shape() == average_[i].tensor.shape(),
-                  "ema: entry '", state[i].name, "' of shape ", state[i].tensor.shape(),
-                  " given where the module has '", average_[i].name, "' of ",
-                  average_[i].tensor.shape());
+    TESSERA_CHECK(
+        ValueError,
+        state[i].name == average_[i].name && state[i].tensor.shape() == average_[i].tensor.shape(),
+        "ema: entry '", state[i].name, "' of shape ", state[i].tensor.shape(),
+        " given where the module has '", average_[i].name, "' of ", average_[i].tensor.shape());
     copy_(average_[i].tensor, state[i].tensor);
   }
   updates_ = updates;

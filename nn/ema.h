@@ -4,8 +4,8 @@
 
 namespace tessera::nn {
 
-/// Exponential moving average of a module's parameters: avg = decay avg + (1 - decay) p. Buffers are
-/// copied. With `warmup` the decay of update t (from 1) is min(decay, (1 + t) / (10 + t)).
+/// Exponential moving average of a module's parameters: avg = decay avg + (1 - decay) p. Buffers
+/// are copied. With `warmup` the decay of update t (from 1) is min(decay, (1 + t) / (10 + t)).
 class Ema {
  public:
   /// Starts from the current values. Throws ValueError unless 0 <= decay < 1.

@@ -35,7 +35,8 @@ void uniform_(Tensor weight, double lo, double hi, Generator& generator) {
 }
 
 void normal_(Tensor weight, double mean, double stddev, Generator& generator) {
-  copy_(weight, randn(weight.shape(), generator, {.mean = mean, .stddev = stddev, .dtype = weight.dtype()}));
+  copy_(weight, randn(weight.shape(), generator,
+                      {.mean = mean, .stddev = stddev, .dtype = weight.dtype()}));
 }
 
 void trunc_normal_(Tensor weight, double mean, double stddev, double lo, double hi,
@@ -63,8 +64,8 @@ void xavier_uniform_(Tensor weight, double gain, Generator& generator) {
   uniform_(weight, -bound, bound, generator);
 }
 
-// Modified Gram-Schmidt twice over the shorter side: orthogonal to rounding, and the diagonal of R is
-// positive, which is the sign rule.
+// Modified Gram-Schmidt twice over the shorter side: orthogonal to rounding, and the diagonal of R
+// is positive, which is the sign rule.
 void orthogonal_(Tensor weight, double gain, Generator& generator) {
   TESSERA_CHECK(ShapeError, weight.rank() >= 2, "orthogonal_: needs at least two axes, got ",
                 weight.shape());

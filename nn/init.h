@@ -5,8 +5,8 @@
 
 namespace tessera::nn::init {
 
-// Fill a tensor in place from a generator, unrecorded. Weights are (out, in) or OHWI filters; fans are
-// torch's: fan_in = elements / out, fan_out = out * KH * KW (per group).
+// Fill a tensor in place from a generator, unrecorded. Weights are (out, in) or OHWI filters; fans
+// are torch's: fan_in = elements / out, fan_out = out * KH * KW (per group).
 
 enum class Fan { in, out };
 
@@ -35,8 +35,8 @@ void kaiming_uniform_(Tensor weight, Fan fan = Fan::in, double gain = gain_relu(
 /// std = gain * sqrt(2 / (fan_in + fan_out)). Glorot and Bengio, 2010.
 void xavier_normal_(Tensor weight, double gain = 1, Generator& generator = default_generator());
 void xavier_uniform_(Tensor weight, double gain = 1, Generator& generator = default_generator());
-/// (Semi-)orthogonal rows or columns of the matrix (out, rest), by QR of a normal matrix with the signs
-/// of R's diagonal. Saxe et al., arXiv 1312.6120.
+/// (Semi-)orthogonal rows or columns of the matrix (out, rest), by QR of a normal matrix with the
+/// signs of R's diagonal. Saxe et al., arXiv 1312.6120.
 void orthogonal_(Tensor weight, double gain = 1, Generator& generator = default_generator());
 
 }  // namespace tessera::nn::init

@@ -10,8 +10,8 @@
 
 namespace tessera::nn {
 
-/// How a parameter of Tessera maps to the published (torch) layout. `filter`: OHWI here, OIHW there,
-/// for convolutions and transposed convolutions alike: the last axis moves to position 1.
+/// How a parameter of Tessera maps to the published (torch) layout. `filter`: OHWI here, OIHW
+/// there, for convolutions and transposed convolutions alike: the last axis moves to position 1.
 enum class Layout { plain, filter };
 
 /// The published layout of a tensor held in `layout`, contiguous; and back.
@@ -37,8 +37,8 @@ struct LoadReport {
 };
 
 /// A node of the network tree: named parameters (trained), buffers (saved, not trained) and child
-/// modules. Names joined by dots are the ones torch uses. Derived classes create their members in the
-/// constructor through add_parameter / add_buffer / add_module and define forward().
+/// modules. Names joined by dots are the ones torch uses. Derived classes create their members in
+/// the constructor through add_parameter / add_buffer / add_module and define forward().
 class Module {
  public:
   Module() = default;

@@ -13,7 +13,9 @@ class Sequential final : public Module {
   Sequential(std::initializer_list<ModulePtr> modules) {
     for (const ModulePtr& m : modules) push_back(m);
   }
-  void push_back(ModulePtr module) { push_back(std::to_string(children().size()), std::move(module)); }
+  void push_back(ModulePtr module) {
+    push_back(std::to_string(children().size()), std::move(module));
+  }
   void push_back(const std::string& name, ModulePtr module) { add_module(name, std::move(module)); }
   template <class M, class... Args>
   std::shared_ptr<M> emplace(const std::string& name, Args&&... args) {

@@ -8,8 +8,8 @@ namespace tessera::nn {
 namespace {
 
 void check_groups(const char* what, int64_t in, int64_t out, int64_t groups) {
-  TESSERA_CHECK(ValueError, groups > 0 && in % groups == 0 && out % groups == 0, what, ": groups=",
-                groups, " must divide ", in, " input and ", out, " output channels");
+  TESSERA_CHECK(ValueError, groups > 0 && in % groups == 0 && out % groups == 0, what,
+                ": groups=", groups, " must divide ", in, " input and ", out, " output channels");
 }
 
 void init_uniform(Tensor& weight, Tensor& bias) {

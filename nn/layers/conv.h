@@ -5,8 +5,8 @@
 
 namespace tessera::nn {
 
-/// Two-dimensional convolution on NHWC images. Entries weight (OHWI) and bias (out). Initial values as
-/// torch: uniform in +-1/sqrt(fan_in).
+/// Two-dimensional convolution on NHWC images. Entries weight (OHWI) and bias (out). Initial values
+/// as torch: uniform in +-1/sqrt(fan_in).
 class Conv2d final : public Module {
  public:
   struct Options {
@@ -22,8 +22,8 @@ class Conv2d final : public Module {
   const Options options;
 };
 
-/// Transposed convolution. weight is (in, KH, KW, out / groups): the filter of the convolution it is
-/// the adjoint of.
+/// Transposed convolution. weight is (in, KH, KW, out / groups): the filter of the convolution it
+/// is the adjoint of.
 class ConvTranspose2d final : public Module {
  public:
   struct Options {

@@ -5,8 +5,8 @@
 
 namespace tessera::nn {
 
-/// In training sets each element to 0 with probability p and scales the rest by 1 / (1 - p). Draws from
-/// the calling thread's default generator.
+/// In training sets each element to 0 with probability p and scales the rest by 1 / (1 - p). Draws
+/// from the calling thread's default generator.
 class Dropout final : public Module {
  public:
   /// Throws ValueError unless 0 <= p <= 1.

@@ -21,9 +21,8 @@ BatchNorm::BatchNorm(int64_t channels, Options o) : options(o) {
 
 Tensor BatchNorm::forward(const Tensor& x) {
   if (training()) fill_(num_batches_tracked, num_batches_tracked.item() + 1);
-  return batch_norm(
-      x, weight, bias, running_mean, running_var,
-      {.training = training(), .momentum = options.momentum, .eps = options.eps});
+  return batch_norm(x, weight, bias, running_mean, running_var,
+                    {.training = training(), .momentum = options.momentum, .eps = options.eps});
 }
 
 InstanceNorm::InstanceNorm(int64_t channels, Options o) : options(o) {
@@ -32,7 +31,9 @@ InstanceNorm::InstanceNorm(int64_t channels, Options o) : options(o) {
   bias = add_parameter("bias", zeros({channels}));
 }
 
-Tensor InstanceNorm::forward(const Tensor& x) { return instance_norm(x, weight, bias, options.eps); }
+Tensor InstanceNorm::forward(const Tensor& x) {
+  return instance_norm(x, weight, bias, options.eps);
+}
 
 LayerNorm::LayerNorm(const Shape& s, double e) : shape(s), eps(e) {
   weight = add_parameter("weight", ones(s));

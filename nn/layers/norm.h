@@ -4,8 +4,9 @@
 
 namespace tessera::nn {
 
-/// Batch normalisation over all axes but the last (channels): (N, C), (N, L, C) or NHWC. Entries weight,
-/// bias, running_mean, running_var (C) and num_batches_tracked (i64 scalar), as torch's BatchNorm1d/2d.
+/// Batch normalisation over all axes but the last (channels): (N, C), (N, L, C) or NHWC. Entries
+/// weight, bias, running_mean, running_var (C) and num_batches_tracked (i64 scalar), as torch's
+/// BatchNorm1d/2d.
 class BatchNorm final : public Module {
  public:
   struct Options {
@@ -20,7 +21,8 @@ class BatchNorm final : public Module {
   const Options options;
 };
 
-/// Instance normalisation of NHWC images; statistics of the single image in training and evaluation.
+/// Instance normalisation of NHWC images; statistics of the single image in training and
+/// evaluation.
 class InstanceNorm final : public Module {
  public:
   struct Options {

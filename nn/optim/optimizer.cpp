@@ -18,9 +18,8 @@ Optimizer::Optimizer(std::vector<ParameterGroup> groups, double lr, double weigh
   for (ParameterGroup& g : groups) {
     Group group{std::move(g.parameters), g.lr.value_or(lr), g.lr.value_or(lr),
                 g.weight_decay.value_or(weight_decay)};
-    TESSERA_CHECK(ValueError, group.lr >= 0 && group.weight_decay >= 0,
-                  "optimizer: learning rate ", group.lr, " and weight decay ", group.weight_decay,
-                  " must not be negative");
+    TESSERA_CHECK(ValueError, group.lr >= 0 && group.weight_decay >= 0, "optimizer: learning rate ",
+                  group.lr, " and weight decay ", group.weight_decay, " must not be negative");
     for (const Tensor& p : group.parameters)
       TESSERA_CHECK(ValueError, seen.insert(p.impl_ptr().get()).second,
                     "optimizer: a parameter of shape ", p.shape(), " appears twice");
@@ -88,9 +87,12 @@ void Optimizer::load_state(const OptimizerState& state) {
   for (const Group& g : groups_) flat.insert(flat.end(), g.parameters.begin(), g.parameters.end());
   std::vector<std::map<std::string, Tensor>> restored(flat.size());
   for (const StateEntry& e : state) {
-    if (e.name == "lr") lr = e.tensor.to_vector<double>();
-    else if (e.name == "initial_lr") initial = e.tensor.to_vector<double>();
-    else if (e.name == "step") steps = e.tensor.to_vector<int64_t>();
+    if (e.name == "lr")
+      lr = e.tensor.to_vector<double>();
+    else if (e.name == "initial_lr")
+      initial = e.tensor.to_vector<double>();
+    else if (e.name == "step")
+      steps = e.tensor.to_vector<int64_t>();
     else {
       const size_t dot = e.name.find('.');
       const size_t i = dot == std::string::npos
@@ -103,8 +105,9 @@ void Optimizer::load_state(const OptimizerState& state) {
           view::clone(view::to(view::to(e.tensor, flat[i].dtype()), flat[i].device()));
     }
   }
-  TESSERA_CHECK(ValueError, lr.size() == groups_.size() && initial.size() == groups_.size() &&
-                                steps.size() == flat.size(),
+  TESSERA_CHECK(ValueError,
+                lr.size() == groups_.size() && initial.size() == groups_.size() &&
+                    steps.size() == flat.size(),
                 "optimizer state has ", lr.size(), " groups and ", steps.size(),
                 " parameters, the optimizer ", groups_.size(), " and ", flat.size());
   for (size_t g = 0; g < groups_.size(); ++g) {
@@ -119,8 +122,7 @@ Sgd::Sgd(std::vector<ParameterGroup> groups, Options options)
     : Optimizer(std::move(groups), options.lr, options.weight_decay), options_(options) {
   TESSERA_CHECK(ValueError, options.momentum >= 0, "sgd: momentum must not be negative, got ",
                 options.momentum);
-  TESSERA_CHECK(ValueError,
-                !options.nesterov || (options.momentum > 0 && options.dampening == 0),
+  TESSERA_CHECK(ValueError, !options.nesterov || (options.momentum > 0 && options.dampening == 0),
                 "sgd: nesterov needs momentum > 0 and no dampening");
 }
 
@@ -209,7 +211,8 @@ double clip_grad_norm_(const Tensors& parameters, double max_norm) {
 }
 
 void clip_grad_value_(const Tensors& parameters, double limit) {
-  TESSERA_CHECK(ValueError, limit >= 0, "clip_grad_value_: limit must not be negative, got ", limit);
+  TESSERA_CHECK(ValueError, limit >= 0, "clip_grad_value_: limit must not be negative, got ",
+                limit);
   NoGradGuard no_grad;
   for (const Tensor& p : parameters) {
     Tensor g = p.grad();

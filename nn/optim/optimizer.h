@@ -55,7 +55,8 @@ class Optimizer {
   /// Updates one group's parameters that have gradients; `index` is the global number of each.
   virtual void step_group(const Group& group, const Tensors& parameters, const Tensors& grads,
                           const std::vector<size_t>& index) = 0;
-  /// State tensor `name` of the parameters, made with zeros where new; fresh[i] tells which were new.
+  /// State tensor `name` of the parameters, made with zeros where new; fresh[i] tells which were
+  /// new.
   Tensors state_of(const std::string& name, const Tensors& parameters,
                    const std::vector<size_t>& index, std::vector<bool>* fresh = nullptr);
   /// Updates made to parameter `index` so far, counting the one under way.

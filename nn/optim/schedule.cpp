@@ -94,8 +94,8 @@ SchedulePtr one_cycle_schedule(double max_rate, int64_t total, double warm, doub
   return make([=](double, int64_t t) {
     const auto x = static_cast<double>(t);
     const bool rising = x <= peak;
-    const double part = rising ? (peak > 0 ? x / peak : 1.0)
-                               : std::min(1.0, (x - peak) / (end - peak));
+    const double part =
+        rising ? (peak > 0 ? x / peak : 1.0) : std::min(1.0, (x - peak) / (end - peak));
     const double from = rising ? first : max_rate, to = rising ? max_rate : last;
     return cosine ? cosine_between(from, to, part) : from + (to - from) * part;
   });
@@ -118,8 +118,9 @@ SchedulePtr warmup_schedule(double start, int64_t steps, SchedulePtr rest) {
 }
 
 SchedulePtr chained_schedule(std::vector<SchedulePtr> parts, std::vector<int64_t> milestones) {
-  TESSERA_CHECK(ValueError, !parts.empty() && milestones.size() + 1 == parts.size() &&
-                                std::is_sorted(milestones.begin(), milestones.end()),
+  TESSERA_CHECK(ValueError,
+                !parts.empty() && milestones.size() + 1 == parts.size() &&
+                    std::is_sorted(milestones.begin(), milestones.end()),
                 "chained_schedule: ", parts.size(), " schedules need ", parts.size(),
                 " - 1 ascending milestones, got ", milestones.size());
   return make([=](double initial, int64_t t) {

@@ -8,8 +8,9 @@
 namespace tessera::nn {
 
 /// A learning-rate schedule: the factor by which a group's initial learning rate is multiplied at
-/// step t (epochs or iterations, as the caller counts them), t >= 0. Pure functions of t, so a resumed
-/// run needs only t. Values agree with the torch schedulers of the same names in closed form.
+/// step t (epochs or iterations, as the caller counts them), t >= 0. Pure functions of t, so a
+/// resumed run needs only t. Values agree with the torch schedulers of the same names in closed
+/// form.
 class Schedule {
  public:
   virtual ~Schedule() = default;

@@ -19,8 +19,8 @@ void for_each_element(const Tensors& tensors, Body&& body) {
   std::vector<int64_t> start{0};
   for (const Tensor& t : tensors) start.push_back(start.back() + t.numel());
   parallel_for(0, start.back(), kGrain, [&](int64_t begin, int64_t end) {
-    size_t i = static_cast<size_t>(
-        std::upper_bound(start.begin(), start.end(), begin) - start.begin() - 1);
+    size_t i = static_cast<size_t>(std::upper_bound(start.begin(), start.end(), begin) -
+                                   start.begin() - 1);
     while (begin < end) {
       const int64_t stop = std::min(end, start[i + 1]);
       if (stop > begin) body(i, begin - start[i], stop - start[i]);
@@ -119,8 +119,10 @@ void rmsprop_typed(const Tensors& p, const Tensors& g, const Tensors& s, const T
         second -= mean[i] * mean[i];
       }
       const T update = d / (std::sqrt(second) + eps);
-      if (has_momentum) x[i] -= lr * (buffer[i] = momentum * buffer[i] + update);
-      else x[i] -= lr * update;
+      if (has_momentum)
+        x[i] -= lr * (buffer[i] = momentum * buffer[i] + update);
+      else
+        x[i] -= lr * update;
     }
   });
 }
@@ -138,7 +140,8 @@ void rmsprop_cpu(const Tensors& p, const Tensors& g, const Tensors& s, const Ten
 }
 
 // The lists agree with the parameters in number, shape and dtype, and are contiguous.
-void check_lists(std::string_view op, const Tensors& p, std::initializer_list<const Tensors*> lists) {
+void check_lists(std::string_view op, const Tensors& p,
+                 std::initializer_list<const Tensors*> lists) {
   for (const Tensors* list : lists) {
     if (list->empty()) continue;
     TESSERA_CHECK(ValueError, list->size() == p.size(), op, ": ", p.size(), " parameters but ",

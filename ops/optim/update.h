@@ -6,8 +6,9 @@
 namespace tessera {
 
 // Optimizer steps as one pass over all parameters of a group: parameters, gradients and state are
-// parallel lists of equal shapes and one floating dtype (f32 or f64). Nothing is recorded; parameters
-// and state have their versions bumped. The formulas are torch's, in its order of operations.
+// parallel lists of equal shapes and one floating dtype (f32 or f64). Nothing is recorded;
+// parameters and state have their versions bumped. The formulas are torch's, in its order of
+// operations.
 
 /// g += weight_decay p;  v = momentum v + (1 - dampening) g, or g when `first`;
 /// p -= lr (nesterov ? g + momentum v : v). Without momentum `velocities` is empty and p -= lr g.
@@ -32,7 +33,8 @@ void adam_update_(const Tensors& parameters, const Tensors& grads, const Tensors
                   const Tensors& v, const Tensors& v_max, const AdamUpdate& update);
 
 /// s = alpha s + (1 - alpha) g^2;  centered: a = alpha a + (1 - alpha) g, d = sqrt(s - a^2) + eps,
-/// otherwise d = sqrt(s) + eps;  momentum: b = momentum b + g / d, p -= lr b; otherwise p -= lr g / d.
+/// otherwise d = sqrt(s) + eps;  momentum: b = momentum b + g / d, p -= lr b; otherwise p -= lr g /
+/// d.
 struct RmspropUpdate {
   double lr, alpha, eps, weight_decay, momentum;
 };

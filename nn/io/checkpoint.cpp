@@ -1,0 +1,85 @@
+#include "nn/io/checkpoint.h"
+
+#include "io/safetensors.h"
+#include "nn/io/published.h"
+
+namespace tessera::nn::io {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kKey = "tessera.checkpoint";
+constexpr int kVersion = 1;
+
+json parse_header(const tessera::io::Safetensors& file, const std::filesystem::path& path) {
+  const auto found = file.metadata.find(kKey);
+  TESSERA_CHECK(IoError, found != file.metadata.end(), path.string(),
+                ": is a weight file, not a training checkpoint");
+  const json header = json::parse(found->second, nullptr, false);
+  TESSERA_CHECK(
+      IoError,
+      header.is_object() && header.value("version", 0) == kVersion && header.contains("progress"),
+      path.string(), ": the checkpoint header is damaged or of another version");
+  return header;
+}
+
+StateDict plain(const OptimizerState& state) { return {state.begin(), state.end()}; }
+
+bool has_prefix(const tessera::io::Safetensors& file, const std::string& prefix) {
+  for (const auto& [name, tensor] : file.tensors)
+    if (name.starts_with(prefix)) return true;
+  return false;
+}
+
+}  // namespace
+
+void save_checkpoint(const std::filesystem::path& path, const TrainingState& state) {
+  NamedTensors tensors;
+  json header{{"version", kVersion}, {"progress", state.progress}};
+  if (state.model) append_published(tensors, "model.", state.model->state_dict());
+  if (state.optimizer) append_published(tensors, "optimizer.", plain(state.optimizer->state()));
+  if (state.ema) {
+    append_published(tensors, "ema.", state.ema->state());
+    header["ema_updates"] = state.ema->updates();
+  }
+  if (state.generator) {
+    const Generator::State g = state.generator->state();
+    header["generator"] = {g.seed, g.stream, g.block};
+  }
+  tessera::io::write_safetensors(path, tensors, {{kKey, header.dump()}});
+}
+
+void load_checkpoint(const std::filesystem::path& path, TrainingState& state) {
+  const tessera::io::Safetensors file = tessera::io::read_safetensors(path);
+  const json header = parse_header(file, path);
+  try {
+    if (state.model)
+      state.model->load_state_dict(
+          take_published(file.tensors, "model.", state.model->state_dict()));
+    if (state.optimizer) {
+      TESSERA_CHECK(ValueError, has_prefix(file, "optimizer."), "holds no optimizer state");
+      state.optimizer->load_state(take_published(file.tensors, "optimizer.", {}));
+    }
+    if (state.ema) {
+      TESSERA_CHECK(ValueError, has_prefix(file, "ema."), "holds no moving average");
+      state.ema->load(take_published(file.tensors, "ema.", state.ema->state()),
+                      header.value("ema_updates", int64_t{0}));
+    }
+    if (state.generator) {
+      const auto words = header.value("generator", std::vector<uint64_t>{});
+      TESSERA_CHECK(ValueError, words.size() == 3, "holds no generator state");
+      state.generator->set_state({words[0], words[1], words[2]});
+    }
+  } catch (const ValueError& e) {
+    throw ValueError(cat(path.string(), ": ", e.what()));
+  } catch (const json::exception& e) {
+    throw IoError(cat(path.string(), ": the checkpoint header is damaged: ", e.what()));
+  }
+  state.progress = header["progress"];
+}
+
+json read_checkpoint_progress(const std::filesystem::path& path) {
+  return parse_header(tessera::io::read_safetensors(path), path)["progress"];
+}
+
+}  // namespace tessera::nn::io
