@@ -418,7 +418,7 @@ TEST_F(NpzTest, AnyCorruptByteIsAnErrorOrTheSameData) {
     const std::string good = get(source);
     int refused = 0;
     for (size_t at = 0; at < good.size(); ++at) {
-      for (const int flip : {0x01, 0x20, 0x80, 0xFF}) {
+      for (const int flip : {0x01, 0xFF}) {
         std::string bad = good;
         bad[at] = static_cast<char>(bad[at] ^ flip);
         const fs::path path = put("bad.npz", bad);
@@ -429,7 +429,7 @@ TEST_F(NpzTest, AnyCorruptByteIsAnErrorOrTheSameData) {
         }
       }
     }
-    EXPECT_GT(refused, 4 * 128);  // at least every byte under the checksum
+    EXPECT_GT(refused, 2 * 128);  // at least every byte under the checksum
   }
 }
 
