@@ -1,0 +1,97 @@
+// Chooses the CPU kernel of a convolution: depthwise, oneDNN for f32, implicit GEMM for f64 and for
+// what oneDNN would run unvectorised. The reference build has only the plain loops.
+#include "ops/conv/conv2d_cpu.h"
+
+#include "tensor/view.h"
+
+namespace tessera {
+namespace {
+
+using conv::ConvShape;
+
+bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
+
+template <class T>
+void forward_typed(const ConvShape& s, const T* x, const Tensor& w, const T* bias, T* y) {
+  const T* filters = w.data<T>();
+#if defined(TESSERA_REFERENCE)
+  conv::plain::forward(s, x, filters, bias, y);
+#else
+  if (conv::depthwise::applies(s)) return conv::depthwise::forward(s, x, filters, bias, y);
+  if constexpr (std::is_same_v<T, float>)
+    if (s.c > 0 && conv::onednn::forward(s, x, w, bias, y)) return;
+  conv::implicit_gemm::forward(s, x, filters, bias, y);
+#endif
+}
+
+template <class T>
+void input_grad_typed(const ConvShape& s, const T* g, const Tensor& w, T* gx) {
+  const T* filters = w.data<T>();
+#if defined(TESSERA_REFERENCE)
+  conv::plain::input_grad(s, g, filters, gx);
+#else
+  if (conv::depthwise::applies(s)) return conv::depthwise::input_grad(s, g, filters, gx);
+  if constexpr (std::is_same_v<T, float>)
+    if (conv::onednn::input_grad(s, g, w, gx)) return;
+  conv::implicit_gemm::input_grad(s, g, filters, gx);
+#endif
+}
+
+template <class T>
+void weight_grad_typed(const ConvShape& s, const T* g, const T* x, T* gw) {
+#if defined(TESSERA_REFERENCE)
+  conv::plain::weight_grad(s, g, x, gw);
+#else
+  if (conv::depthwise::applies(s)) return conv::depthwise::weight_grad(s, g, x, gw);
+  if constexpr (std::is_same_v<T, float>)
+    if (conv::onednn::weight_grad(s, g, x, gw)) return;
+  conv::implicit_gemm::weight_grad(s, g, x, gw);
+#endif
+}
+
+Tensor to_f32(const Tensor& t) { return t.defined() ? view::to(t, DType::f32) : t; }
+
+void conv2d_cpu(const Tensor& x, const Tensor& w, const ConvEpilogue& epilogue,
+                const Conv2dOptions& options, Tensor& y) {
+  if (is_half(x.dtype())) {
+    Tensor y32 = empty(y.shape(), DType::f32);
+    conv2d_cpu(to_f32(x), to_f32(w), {to_f32(epilogue.bias)}, options, y32);
+    return copy_(y, y32);
+  }
+  const ConvShape s = conv::make_shape(x.shape(), w.shape(), y.shape(), options);
+  dispatch_float(x.dtype(), "conv2d", [&]<class T>() {
+    const T* bias = epilogue.bias.defined() ? epilogue.bias.data<T>() : nullptr;
+    forward_typed(s, x.data<T>(), w, bias, y.data<T>());
+  });
+}
+
+void conv2d_input_grad_cpu(const Tensor& g, const Tensor& w, const Conv2dOptions& options,
+                           Tensor& gx) {
+  if (is_half(g.dtype())) {
+    Tensor gx32 = empty(gx.shape(), DType::f32);
+    conv2d_input_grad_cpu(to_f32(g), to_f32(w), options, gx32);
+    return copy_(gx, gx32);
+  }
+  const ConvShape s = conv::make_shape(gx.shape(), w.shape(), g.shape(), options);
+  dispatch_float(g.dtype(), "conv2d_input_grad",
+                 [&]<class T>() { input_grad_typed(s, g.data<T>(), w, gx.data<T>()); });
+}
+
+void conv2d_weight_grad_cpu(const Tensor& g, const Tensor& x, const Conv2dOptions& options,
+                            Tensor& gw) {
+  if (is_half(g.dtype())) {
+    Tensor gw32 = empty(gw.shape(), DType::f32);
+    conv2d_weight_grad_cpu(to_f32(g), to_f32(x), options, gw32);
+    return copy_(gw, gw32);
+  }
+  const ConvShape s = conv::make_shape(x.shape(), gw.shape(), g.shape(), options);
+  dispatch_float(g.dtype(), "conv2d_weight_grad",
+                 [&]<class T>() { weight_grad_typed(s, g.data<T>(), x.data<T>(), gw.data<T>()); });
+}
+
+TESSERA_KERNEL(conv2d, cpu, conv2d_cpu);
+TESSERA_KERNEL(conv2d_input_grad, cpu, conv2d_input_grad_cpu);
+TESSERA_KERNEL(conv2d_weight_grad, cpu, conv2d_weight_grad_cpu);
+
+}  // namespace
+}  // namespace tessera

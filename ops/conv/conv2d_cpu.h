@@ -1,0 +1,72 @@
+#pragma once
+
+#include "ops/conv/conv2d.h"
+
+/// The CPU kernels behind the convolution slots, for conv2d_cpu.cpp to choose from and for tests to
+/// compare. Pointers are to contiguous data in the layouts of conv2d.h; outputs are overwritten.
+namespace tessera::conv {
+
+/// One convolution with every size resolved.
+struct ConvShape {
+  int64_t n, h, w, c;  // input
+  int64_t o, kh, kw;   // filters
+  int64_t ho, wo;      // output
+  int64_t sh, sw, ph, pw, dh, dw, groups;
+
+  int64_t cg() const { return c / groups; }
+  int64_t og() const { return o / groups; }
+  bool operator==(const ConvShape&) const = default;
+};
+ConvShape make_shape(const Shape& x, const Shape& w, const Shape& y, const Conv2dOptions& options);
+
+/// The specification: nested loops, parallel over output rows. T is float or double.
+namespace plain {
+template <class T>
+void forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y);
+template <class T>
+void input_grad(const ConvShape& s, const T* g, const T* w, T* gx);
+template <class T>
+void weight_grad(const ConvShape& s, const T* g, const T* x, T* gw);
+}  // namespace plain
+
+/// Implicit GEMM: tiles of the unfolded image are packed on the fly, nothing larger is stored.
+/// Deterministic for any number of threads. T is float or double.
+namespace implicit_gemm {
+template <class T>
+void forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y);
+template <class T>
+void input_grad(const ConvShape& s, const T* g, const T* w, T* gx);
+template <class T>
+void weight_grad(const ConvShape& s, const T* g, const T* x, T* gw);
+}  // namespace implicit_gemm
+
+/// groups == C, O a multiple of C. Vectorised over channels, streams its inputs once per filter
+/// row. Deterministic for any number of threads. T is float or double.
+namespace depthwise {
+bool applies(const ConvShape& s);
+template <class T>
+void forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y);
+template <class T>
+void input_grad(const ConvShape& s, const T* g, const T* w, T* gx);
+template <class T>
+void weight_grad(const ConvShape& s, const T* g, const T* x, T* gw);
+}  // namespace depthwise
+
+#if !defined(TESSERA_REFERENCE)
+/// oneDNN in f32. Primitives are cached by shape and thread count; weights are kept in oneDNN's
+/// blocked layout as long as their storage lives and is not written to (its version counts).
+/// Each returns false, having done nothing, where oneDNN has no vectorised implementation.
+namespace onednn {
+bool forward(const ConvShape& s, const float* x, const Tensor& w, const float* bias, float* y);
+bool input_grad(const ConvShape& s, const float* g, const Tensor& w, float* gx);
+bool weight_grad(const ConvShape& s, const float* g, const float* x, float* gw);
+
+enum class Pass { forward, input_grad, weight_grad };
+/// The name of the implementation oneDNN chooses, e.g. "brgconv:avx512_core".
+std::string implementation(const ConvShape& s, Pass pass);
+/// Packed copies of weights that are held now.
+int64_t packed_weights();
+}  // namespace onednn
+#endif
+
+}  // namespace tessera::conv

@@ -1,0 +1,296 @@
+#include <algorithm>
+#include <vector>
+
+#include "ops/conv/conv2d_cpu.h"
+#include "ops/cpu/blocked_gemm.h"
+#include "tensor/tensor.h"
+
+namespace tessera::conv::depthwise {
+namespace {
+
+// Where one output coordinate reads: filter tap k at input coordinate `at`.
+struct Tap {
+  int64_t k, at;
+};
+
+// Output coordinates first, first + step, ... (count of them) that use the same taps; each next
+// one reads `advance` further.
+struct Run {
+  int64_t first, count, step, advance;
+  std::vector<Tap> taps;
+};
+
+constexpr int64_t kRun = 4;  // outputs of a run that share the loads of the filter
+
+// One axis of a gather: how output coordinates map to input coordinates, in either direction.
+struct Axis {
+  int64_t out, in, k, stride, padding, dilation;
+  bool transposed;  // out is the image and in the gradient of the convolution's result
+
+  std::vector<Tap> taps(int64_t coordinate) const {
+    std::vector<Tap> list;
+    for (int64_t i = 0; i < k; ++i) {
+      int64_t at = transposed ? coordinate + padding - i * dilation
+                              : coordinate * stride - padding + i * dilation;
+      if (transposed && (at < 0 || at % stride != 0)) continue;
+      if (transposed) at /= stride;
+      if (at >= 0 && at < in) list.push_back({i, at});
+    }
+    return list;
+  }
+
+  // Groups of kRun equal neighbours where possible, single coordinates elsewhere (at the borders).
+  // Transposed and strided, every stride-th coordinate uses the same taps.
+  std::vector<Run> runs() const {
+    const int64_t step = transposed ? stride : 1, advance = transposed ? 1 : stride;
+    std::vector<Run> list;
+    for (int64_t phase = 0; phase < std::min(step, out); ++phase) {
+      for (int64_t c = phase; c < out; c += step) {
+        std::vector<Tap> own = taps(c);
+        Run* last = list.empty() ? nullptr : &list.back();
+        const bool same = last && last->count < kRun && last->first + last->count * step == c &&
+                          last->taps.size() == own.size() &&
+                          std::equal(own.begin(), own.end(), last->taps.begin(), [&](Tap a, Tap b) {
+                            return a.k == b.k && a.at == b.at + last->count * advance;
+                          });
+        if (same) {
+          ++last->count;
+        } else {
+          list.push_back({c, 1, step, advance, std::move(own)});
+        }
+      }
+    }
+    return list;
+  }
+};
+
+// Rows of taps of one output row and everything fixed about the call.
+template <class T>
+struct Gather {
+  const T* in;       // one image (in.h, in.w, C)
+  T* out;            // one output row (out.w, C)
+  const T* filters;  // (KH KW, C)
+  const T* bias;
+  int64_t channels, in_width, kw;
+};
+
+// `Count` outputs of a run, U vectors of channels from c on.
+template <class V, int U, int Count, class T>
+inline void gather_channels(const Gather<T>& a, const std::vector<Tap>& rows, const Run& run,
+                            int64_t c) {
+  constexpr int64_t kLanes = sizeof(V) / sizeof(T);
+  V acc[Count][U];
+  for (int i = 0; i < Count; ++i)
+    for (int u = 0; u < U; ++u)
+      acc[i][u] = a.bias ? *reinterpret_cast<const V*>(a.bias + c + u * kLanes) : V{};
+  for (const Tap& row : rows) {
+    for (const Tap& col : run.taps) {
+      const T* w = a.filters + (row.k * a.kw + col.k) * a.channels + c;
+      const T* x = a.in + (row.at * a.in_width + col.at) * a.channels + c;
+      for (int u = 0; u < U; ++u) {
+        const V filter = *reinterpret_cast<const V*>(w + u * kLanes);
+        for (int i = 0; i < Count; ++i)
+          acc[i][u] +=
+              filter * *reinterpret_cast<const V*>(x + i * run.advance * a.channels + u * kLanes);
+      }
+    }
+  }
+  for (int i = 0; i < Count; ++i)
+    for (int u = 0; u < U; ++u)
+      *reinterpret_cast<V*>(a.out + (run.first + i * run.step) * a.channels + c + u * kLanes) =
+          acc[i][u];
+}
+
+// All channels of a run: pairs of vectors, then one vector, then single channels.
+template <int Count, class T>
+void gather_run(const Gather<T>& a, const std::vector<Tap>& rows, const Run& run) {
+  using V = typename cpu::Vector<T>::Type;
+  constexpr int64_t kLanes = cpu::Vector<T>::kLanes;
+  int64_t c = 0;
+  for (; c + 2 * kLanes <= a.channels; c += 2 * kLanes)
+    gather_channels<V, 2, Count>(a, rows, run, c);
+  for (; c + kLanes <= a.channels; c += kLanes) gather_channels<V, 1, Count>(a, rows, run, c);
+  for (; c < a.channels; ++c) gather_channels<T, 1, Count>(a, rows, run, c);
+}
+
+// out (N, vertical.out, horizontal.out, C) from in (N, vertical.in, horizontal.in, C).
+template <class T>
+void gather(const Axis& vertical, const Axis& horizontal, int64_t images, int64_t channels,
+            const T* in, const T* filters, const T* bias, T* out) {
+  const std::vector<Run> runs = horizontal.runs();
+  const int64_t in_image = vertical.in * horizontal.in * channels;
+  parallel_for(0, images * vertical.out, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const std::vector<Tap> rows = vertical.taps(r % vertical.out);
+      const Gather<T> a{in + r / vertical.out * in_image,
+                        out + r * horizontal.out * channels,
+                        filters,
+                        bias,
+                        channels,
+                        horizontal.in,
+                        horizontal.k};
+      for (const Run& run : runs) {
+        if (run.count == kRun) {
+          gather_run<kRun>(a, rows, run);
+          continue;
+        }
+        Run one = run;
+        one.count = 1;
+        for (int64_t i = 0; i < run.count; ++i) {
+          gather_run<1>(a, rows, one);
+          one.first += run.step;
+          for (Tap& tap : one.taps) tap.at += run.advance;
+        }
+      }
+    }
+  });
+}
+
+// (C, taps) and (taps, C) into each other.
+template <class T>
+void transpose(const T* source, int64_t rows, int64_t cols, T* out) {
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < cols; ++c) out[c * rows + r] = source[r * cols + c];
+}
+
+// Sum over a stretch of output columns [begin, end) of g times the input that tap (kh, kw) saw,
+// added to acc (C). g and x point at column 0 of their rows.
+template <class V, int U, class T>
+inline void accumulate_tap(const T* g, const T* x, int64_t begin, int64_t end, int64_t channels,
+                           int64_t x_step, T* acc) {
+  constexpr int64_t kLanes = sizeof(V) / sizeof(T);
+  V sum[U];
+  for (int u = 0; u < U; ++u) sum[u] = *reinterpret_cast<const V*>(acc + u * kLanes);
+  for (int64_t p = begin; p < end; ++p)
+    for (int u = 0; u < U; ++u)
+      sum[u] += *reinterpret_cast<const V*>(g + p * channels + u * kLanes) *
+                *reinterpret_cast<const V*>(x + p * x_step + u * kLanes);
+  for (int u = 0; u < U; ++u) *reinterpret_cast<V*>(acc + u * kLanes) = sum[u];
+}
+
+constexpr int64_t kColumns = 8;  // output columns per visit of the accumulators
+constexpr int64_t kParts = 16;   // partial sums of the weight gradient, whatever the threads
+
+// Adds the contribution of output row r (over all images) to acc (KH KW, C).
+template <class T>
+void weight_grad_row(const ConvShape& s, const T* g, const T* x, int64_t r, T* acc) {
+  using V = typename cpu::Vector<T>::Type;
+  constexpr int64_t kLanes = cpu::Vector<T>::kLanes;
+  const int64_t channels = s.c, n = r / s.ho, ho = r % s.ho;
+  const T* g_row = g + r * s.wo * channels;
+  // Output columns for which tap kw is inside the image.
+  const auto first = [&](int64_t kw) {
+    return std::max<int64_t>(0, (s.pw - kw * s.dw + s.sw - 1) / s.sw);
+  };
+  const auto last = [&](int64_t kw) {
+    const int64_t room = s.w - 1 + s.pw - kw * s.dw;
+    return room < 0 ? 0 : std::min(s.wo, room / s.sw + 1);
+  };
+  for (int64_t tile = 0; tile < s.wo; tile += kColumns) {
+    const auto over_taps = [&]<class Vec, int U>(int64_t c) {
+      for (int64_t kh = 0; kh < s.kh; ++kh) {
+        const int64_t h = ho * s.sh - s.ph + kh * s.dh;
+        if (h < 0 || h >= s.h) continue;
+        const T* x_row = x + (n * s.h + h) * s.w * channels;
+        for (int64_t kw = 0; kw < s.kw; ++kw) {
+          const int64_t begin = std::max(tile, first(kw));
+          const int64_t end = std::min(tile + kColumns, last(kw));
+          if (begin < end)
+            accumulate_tap<Vec, U>(g_row + c, x_row + (kw * s.dw - s.pw) * channels + c, begin, end,
+                                   channels, s.sw * channels,
+                                   acc + (kh * s.kw + kw) * channels + c);
+        }
+      }
+    };
+    int64_t c = 0;
+    for (; c + 4 * kLanes <= channels; c += 4 * kLanes) over_taps.template operator()<V, 4>(c);
+    for (; c + kLanes <= channels; c += kLanes) over_taps.template operator()<V, 1>(c);
+    for (; c < channels; ++c) over_taps.template operator()<T, 1>(c);
+  }
+}
+
+// Depth multiplier k = O / C: filter o reads channel o / k. The image is repeated to O channels.
+template <class T>
+Tensor repeat_channels(const T* x, int64_t pixels, int64_t channels, int64_t times) {
+  Tensor out = empty({pixels, channels * times}, dtype_of<T>());
+  T* y = out.data<T>();
+  parallel_for(0, pixels, 256, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * channels; i < end * channels; ++i)
+      std::fill_n(y + i * times, times, x[i]);
+  });
+  return out;
+}
+
+ConvShape with_repeated_channels(ConvShape s) {
+  s.c = s.groups = s.o;
+  return s;
+}
+
+}  // namespace
+
+bool applies(const ConvShape& s) { return s.groups == s.c && s.c > 0 && s.o > 0; }
+
+template <class T>
+void forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y) {
+  if (s.o != s.c) {
+    const Tensor wide = repeat_channels(x, s.n * s.h * s.w, s.c, s.o / s.c);
+    return forward(with_repeated_channels(s), wide.data<T>(), w, bias, y);
+  }
+  const Tensor filters = empty({s.kh * s.kw, s.c}, dtype_of<T>());
+  transpose(w, s.c, s.kh * s.kw, filters.data<T>());
+  gather(Axis{s.ho, s.h, s.kh, s.sh, s.ph, s.dh, false},
+         Axis{s.wo, s.w, s.kw, s.sw, s.pw, s.dw, false}, s.n, s.c, x, filters.data<T>(), bias, y);
+}
+
+template <class T>
+void input_grad(const ConvShape& s, const T* g, const T* w, T* gx) {
+  if (s.o != s.c) {
+    const int64_t pixels = s.n * s.h * s.w, times = s.o / s.c;
+    const Tensor wide = empty({pixels, s.o}, dtype_of<T>());
+    input_grad(with_repeated_channels(s), g, w, wide.data<T>());
+    const T* parts = wide.data<T>();
+    parallel_for(0, pixels * s.c, 4096, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        T sum = 0;
+        for (int64_t j = 0; j < times; ++j) sum += parts[i * times + j];
+        gx[i] = sum;
+      }
+    });
+    return;
+  }
+  const Tensor filters = empty({s.kh * s.kw, s.c}, dtype_of<T>());
+  transpose(w, s.c, s.kh * s.kw, filters.data<T>());
+  gather(Axis{s.h, s.ho, s.kh, s.sh, s.ph, s.dh, true},
+         Axis{s.w, s.wo, s.kw, s.sw, s.pw, s.dw, true}, s.n, s.c, g, filters.data<T>(),
+         static_cast<const T*>(nullptr), gx);
+}
+
+template <class T>
+void weight_grad(const ConvShape& s, const T* g, const T* x, T* gw) {
+  if (s.o != s.c) {
+    const Tensor wide = repeat_channels(x, s.n * s.h * s.w, s.c, s.o / s.c);
+    return weight_grad(with_repeated_channels(s), g, wide.data<T>(), gw);
+  }
+  const int64_t rows = s.n * s.ho, parts = std::min(kParts, rows), size = s.kh * s.kw * s.c;
+  const Tensor partial = empty({parts, size}, dtype_of<T>());
+  T* sums = partial.data<T>();
+  parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      std::fill_n(sums + p * size, size, T(0));
+      for (int64_t r = rows * p / parts; r < rows * (p + 1) / parts; ++r)
+        weight_grad_row(s, g, x, r, sums + p * size);
+    }
+  });
+  for (int64_t p = 1; p < parts; ++p)
+    for (int64_t i = 0; i < size; ++i) sums[i] += sums[p * size + i];
+  transpose(sums, s.kh * s.kw, s.c, gw);
+}
+
+template void forward(const ConvShape&, const float*, const float*, const float*, float*);
+template void forward(const ConvShape&, const double*, const double*, const double*, double*);
+template void input_grad(const ConvShape&, const float*, const float*, float*);
+template void input_grad(const ConvShape&, const double*, const double*, double*);
+template void weight_grad(const ConvShape&, const float*, const float*, float*);
+template void weight_grad(const ConvShape&, const double*, const double*, double*);
+
+}  // namespace tessera::conv::depthwise

@@ -1,0 +1,344 @@
+#if !defined(TESSERA_REFERENCE)
+
+#include <dnnl.hpp>
+
+#include <algorithm>
+#include <array>
+#include <list>
+#include <mutex>
+#include <string_view>
+#include <unordered_map>
+
+#include "ops/conv/conv2d_cpu.h"
+#include "tensor/parallel.h"
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace tessera::conv::onednn {
+namespace {
+
+using dnnl::algorithm;
+using dnnl::memory;
+using dnnl::prop_kind;
+using Desc = memory::desc;
+
+const dnnl::engine& engine() {
+  static const dnnl::engine instance(dnnl::engine::kind::cpu, 0);
+  return instance;
+}
+
+dnnl::stream& stream() {
+  thread_local dnnl::stream instance(engine());
+  return instance;
+}
+
+// oneDNN splits its work by OpenMP's thread count when a primitive is made and when it runs; both
+// are set to ours.
+int use_our_threads() {
+  const int threads = in_parallel_region() ? 1 : num_threads();
+#if defined(_OPENMP)
+  if (omp_get_max_threads() != threads) omp_set_num_threads(threads);
+#endif
+  return threads;
+}
+
+// Memory that one thread reuses for the scratch space of all its calls.
+void* scratch(int which, size_t bytes) {
+  thread_local std::array<std::shared_ptr<Storage>, 2> blocks;
+  std::shared_ptr<Storage>& block = blocks[static_cast<size_t>(which)];
+  if (!block || block->bytes < bytes) {
+    block.reset();
+    block = std::make_shared<Storage>(bytes, kCpu);
+  }
+  return block->data;
+}
+
+struct Key {
+  Pass pass;
+  bool bias;
+  int threads;
+  ConvShape shape;
+  bool operator==(const Key&) const = default;
+};
+
+struct KeyHash {
+  size_t operator()(const Key& key) const {
+    uint64_t hash = 0xCBF29CE484222325u;
+    const auto mix = [&hash](int64_t v) {
+      hash = (hash ^ static_cast<uint64_t>(v)) * 0x100000001B3u;
+      hash ^= hash >> 29;
+    };
+    const ConvShape& s = key.shape;
+    for (int64_t v : {s.n, s.h, s.w, s.c, s.o, s.kh, s.kw, s.ho, s.wo, s.sh, s.sw, s.ph, s.pw, s.dh,
+                      s.dw, s.groups})
+      mix(v);
+    mix(static_cast<int64_t>(key.pass) * 2 + key.bias);
+    mix(key.threads);
+    return static_cast<size_t>(hash);
+  }
+};
+
+// A convolution ready to run. `weights` is the layout oneDNN asks for, `plain` ours.
+struct Plan {
+  dnnl::primitive convolution;
+  Desc input, output, weights, plain, bias, scratchpad;
+  dnnl::reorder reorder;  // plain to weights, for the weight gradient the other way
+  bool packed = false;    // the two layouts differ
+  std::string implementation;
+  bool vectorised = false;
+};
+
+struct Descs {
+  Desc x, w_any, w_plain, y, bias;
+  memory::dims strides, dilation, pad_before, pad_after;
+};
+
+Descs describe(const ConvShape& s, bool bias) {
+  using Tag = memory::format_tag;
+  constexpr auto f32 = memory::data_type::f32;
+  memory::dims w{s.og(), s.cg(), s.kh, s.kw};
+  if (s.groups > 1) w.insert(w.begin(), s.groups);
+  Descs d;
+  d.x = Desc({s.n, s.c, s.h, s.w}, f32, Tag::nhwc);
+  d.y = Desc({s.n, s.o, s.ho, s.wo}, f32, Tag::nhwc);
+  d.w_any = Desc(w, f32, Tag::any);
+  d.w_plain = Desc(w, f32, s.groups > 1 ? Tag::gohwi : Tag::ohwi);
+  d.bias = bias ? Desc({s.o}, f32, Tag::x) : Desc();
+  d.strides = {s.sh, s.sw};
+  d.dilation = {s.dh - 1, s.dw - 1};
+  d.pad_before = {s.ph, s.pw};
+  // What the windows really reach: less than the padding where the last stride does not fit.
+  d.pad_after = {(s.ho - 1) * s.sh + (s.kh - 1) * s.dh + 1 - s.h - s.ph,
+                 (s.wo - 1) * s.sw + (s.kw - 1) * s.dw + 1 - s.w - s.pw};
+  return d;
+}
+
+template <class Primitive, class PrimitiveDesc>
+void fill_plan(Plan& plan, const PrimitiveDesc& pd) {
+  plan.implementation = pd.impl_info_str();
+  const std::string_view name = plan.implementation;
+  plan.vectorised = name.find("ref") == name.npos && name.find("gemm") != 0;
+  plan.convolution = Primitive(pd);
+  plan.scratchpad = pd.scratchpad_desc();
+}
+
+std::shared_ptr<Plan> make_onednn_plan(const Key& key) {
+  const Descs d = describe(key.shape, key.bias);
+  dnnl::primitive_attr attr;
+  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  const auto direct = algorithm::convolution_direct;
+  const bool inference = key.pass == Pass::forward;
+  const dnnl::convolution_forward::desc forward_desc(
+      inference ? prop_kind::forward_inference : prop_kind::forward_training, direct, d.x, d.w_any,
+      d.bias, d.y, d.strides, d.dilation, d.pad_before, d.pad_after);
+  const dnnl::convolution_forward::primitive_desc forward(forward_desc, attr, engine());
+  auto plan = std::make_shared<Plan>();
+  plan->plain = d.w_plain;
+  plan->bias = d.bias;
+  plan->input = d.x;
+  plan->output = d.y;
+  if (key.pass == Pass::forward) {
+    fill_plan<dnnl::convolution_forward>(*plan, forward);
+    plan->weights = forward.weights_desc();
+  } else if (key.pass == Pass::input_grad) {
+    const dnnl::convolution_backward_data::primitive_desc pd(
+        {direct, d.x, d.w_any, d.y, d.strides, d.dilation, d.pad_before, d.pad_after}, attr,
+        engine(), forward);
+    fill_plan<dnnl::convolution_backward_data>(*plan, pd);
+    plan->weights = pd.weights_desc();
+  } else {
+    const dnnl::convolution_backward_weights::primitive_desc pd(
+        {direct, d.x, d.w_any, d.y, d.strides, d.dilation, d.pad_before, d.pad_after}, attr,
+        engine(), forward);
+    fill_plan<dnnl::convolution_backward_weights>(*plan, pd);
+    plan->weights = pd.diff_weights_desc();
+  }
+  plan->packed = plan->weights != plan->plain;
+  if (plan->packed) {
+    const bool unpack = key.pass == Pass::weight_grad;
+    const Desc &from = unpack ? plan->weights : plan->plain,
+               &to = unpack ? plan->plain : plan->weights;
+    plan->reorder = dnnl::reorder(dnnl::reorder::primitive_desc(engine(), from, engine(), to));
+  }
+  return plan;
+}
+
+// A plan that is not vectorised where oneDNN has no implementation at all.
+std::shared_ptr<const Plan> make_plan(const Key& key) {
+  try {
+    return make_onednn_plan(key);
+  } catch (const dnnl::error& e) {
+    if (e.status != dnnl_unimplemented && e.status != dnnl_invalid_arguments) throw;
+    return std::make_shared<Plan>();
+  }
+}
+
+// The most recently used plans. Networks need some hundred; images of ever new sizes push the
+// oldest out.
+class PlanCache {
+ public:
+  std::shared_ptr<const Plan> get(const Key& key) {
+    std::lock_guard lock(mutex_);
+    if (const auto it = index_.find(key); it != index_.end()) {
+      recent_.splice(recent_.begin(), recent_, it->second);
+      return it->second->second;
+    }
+    recent_.emplace_front(key, make_plan(key));
+    index_[key] = recent_.begin();
+    if (recent_.size() > kCapacity) {
+      index_.erase(recent_.back().first);
+      recent_.pop_back();
+    }
+    return recent_.front().second;
+  }
+
+ private:
+  static constexpr size_t kCapacity = 2048;
+  using Entry = std::pair<Key, std::shared_ptr<const Plan>>;
+  std::mutex mutex_;
+  std::list<Entry> recent_;
+  std::unordered_map<Key, std::list<Entry>::iterator, KeyHash> index_;
+};
+
+PlanCache& plans() {
+  static PlanCache cache;
+  return cache;
+}
+
+// Weights in oneDNN's layout, kept while the storage they came from lives. The storage is watched
+// through a weak pointer: its address alone could be that of a later one.
+class PackedWeights {
+ public:
+  std::shared_ptr<Storage> get(const Tensor& w, const Plan& plan) {
+    const std::shared_ptr<Storage>& storage = w.impl_ptr()->storage;
+    const int64_t offset = w.impl_ptr()->offset;
+    const uint32_t version = w.version();
+    std::lock_guard lock(mutex_);
+    Owner& owner = owners_[storage.get()];
+    if (owner.storage.lock() != storage) {
+      owner = {storage, {}};
+      if (owners_.size() > sweep_at_) sweep();
+    }
+    for (Packed& p : owner.packed) {
+      if (p.offset != offset || p.plain != plan.plain || p.layout != plan.weights) continue;
+      if (p.version != version) pack(w, plan, *p.buffer);
+      p.version = version;
+      return p.buffer;
+    }
+    auto buffer = std::make_shared<Storage>(plan.weights.get_size(), kCpu);
+    pack(w, plan, *buffer);
+    owner.packed.push_back({offset, version, plan.plain, plan.weights, buffer});
+    return buffer;
+  }
+
+  int64_t count() {
+    std::lock_guard lock(mutex_);
+    sweep();
+    int64_t n = 0;
+    for (const auto& [address, owner] : owners_) n += static_cast<int64_t>(owner.packed.size());
+    return n;
+  }
+
+ private:
+  struct Packed {
+    int64_t offset;
+    uint32_t version;
+    Desc plain, layout;
+    std::shared_ptr<Storage> buffer;
+  };
+  struct Owner {
+    std::weak_ptr<Storage> storage;
+    std::vector<Packed> packed;
+  };
+
+  static void pack(const Tensor& w, const Plan& plan, Storage& buffer) {
+    memory from(plan.plain, engine(), w.raw_data()), to(plan.weights, engine(), buffer.data);
+    plan.reorder.execute(stream(), from, to);
+    stream().wait();
+  }
+
+  // Forgets storages that are gone; weights made anew for every call would pile up otherwise.
+  void sweep() {
+    std::erase_if(owners_, [](const auto& item) { return item.second.storage.expired(); });
+    sweep_at_ = owners_.size() + 32;
+  }
+
+  std::mutex mutex_;
+  std::unordered_map<const Storage*, Owner> owners_;
+  size_t sweep_at_ = 32;
+};
+
+PackedWeights& packed_cache() {
+  static PackedWeights cache;
+  return cache;
+}
+
+std::shared_ptr<const Plan> plan_for(const ConvShape& s, Pass pass, bool bias) {
+  return plans().get({pass, bias, use_our_threads(), s});
+}
+
+using Arguments = std::unordered_map<int, memory>;
+
+void execute(const Plan& plan, Arguments arguments) {
+  if (const size_t bytes = plan.scratchpad.get_size(); bytes > 0)
+    arguments[DNNL_ARG_SCRATCHPAD] = memory(plan.scratchpad, engine(), scratch(0, bytes));
+  plan.convolution.execute(stream(), arguments);
+  stream().wait();
+}
+
+memory constant(const Desc& desc, const void* data) {
+  return memory(desc, engine(), const_cast<void*>(data));
+}
+
+}  // namespace
+
+bool forward(const ConvShape& s, const float* x, const Tensor& w, const float* bias, float* y) {
+  const auto plan = plan_for(s, Pass::forward, bias != nullptr);
+  if (!plan->vectorised) return false;
+  const auto packed = plan->packed ? packed_cache().get(w, *plan) : nullptr;
+  Arguments arguments{
+      {DNNL_ARG_SRC, constant(plan->input, x)},
+      {DNNL_ARG_WEIGHTS, constant(plan->weights, packed ? packed->data : w.raw_data())},
+      {DNNL_ARG_DST, constant(plan->output, y)}};
+  if (bias) arguments[DNNL_ARG_BIAS] = constant(plan->bias, bias);
+  execute(*plan, std::move(arguments));
+  return true;
+}
+
+bool input_grad(const ConvShape& s, const float* g, const Tensor& w, float* gx) {
+  const auto plan = plan_for(s, Pass::input_grad, false);
+  if (!plan->vectorised) return false;
+  const auto packed = plan->packed ? packed_cache().get(w, *plan) : nullptr;
+  execute(*plan, {{DNNL_ARG_DIFF_DST, constant(plan->output, g)},
+                  {DNNL_ARG_WEIGHTS, constant(plan->weights, packed ? packed->data : w.raw_data())},
+                  {DNNL_ARG_DIFF_SRC, constant(plan->input, gx)}});
+  return true;
+}
+
+bool weight_grad(const ConvShape& s, const float* g, const float* x, float* gw) {
+  const auto plan = plan_for(s, Pass::weight_grad, false);
+  if (!plan->vectorised) return false;
+  memory blocked = constant(
+      plan->weights, plan->packed ? scratch(1, plan->weights.get_size()) : static_cast<void*>(gw));
+  execute(*plan, {{DNNL_ARG_DIFF_DST, constant(plan->output, g)},
+                  {DNNL_ARG_SRC, constant(plan->input, x)},
+                  {DNNL_ARG_DIFF_WEIGHTS, blocked}});
+  if (plan->packed) {
+    memory plain = constant(plan->plain, gw);
+    plan->reorder.execute(stream(), blocked, plain);
+    stream().wait();
+  }
+  return true;
+}
+
+std::string implementation(const ConvShape& s, Pass pass) {
+  return plan_for(s, pass, false)->implementation;
+}
+
+int64_t packed_weights() { return packed_cache().count(); }
+
+}  // namespace tessera::conv::onednn
+
+#endif

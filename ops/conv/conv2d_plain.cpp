@@ -1,0 +1,100 @@
+#include <algorithm>
+
+#include "ops/conv/conv2d_cpu.h"
+#include "tensor/parallel.h"
+
+namespace tessera::conv {
+
+ConvShape make_shape(const Shape& x, const Shape& w, const Shape& y, const Conv2dOptions& o) {
+  return {x[0],        x[1],         x[2],         x[3],       w[0],       w[1],
+          w[2],        y[1],         y[2],         o.stride.h, o.stride.w, o.padding.h,
+          o.padding.w, o.dilation.h, o.dilation.w, o.groups};
+}
+
+namespace plain {
+
+template <class T>
+void forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y) {
+  const int64_t cg = s.cg(), og = s.og();
+  parallel_for(0, s.n * s.ho * s.wo, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t n = p / (s.ho * s.wo), ho = p / s.wo % s.ho, wo = p % s.wo;
+      for (int64_t o = 0; o < s.o; ++o) {
+        T sum = bias ? bias[o] : T(0);
+        for (int64_t kh = 0; kh < s.kh; ++kh) {
+          const int64_t h = ho * s.sh - s.ph + kh * s.dh;
+          if (h < 0 || h >= s.h) continue;
+          for (int64_t kw = 0; kw < s.kw; ++kw) {
+            const int64_t v = wo * s.sw - s.pw + kw * s.dw;
+            if (v < 0 || v >= s.w) continue;
+            const T* in = x + ((n * s.h + h) * s.w + v) * s.c + o / og * cg;
+            const T* filter = w + ((o * s.kh + kh) * s.kw + kw) * cg;
+            for (int64_t i = 0; i < cg; ++i) sum += in[i] * filter[i];
+          }
+        }
+        y[p * s.o + o] = sum;
+      }
+    }
+  });
+}
+
+// Scatters each output gradient; images are independent, so they are what runs in parallel.
+template <class T>
+void input_grad(const ConvShape& s, const T* g, const T* w, T* gx) {
+  const int64_t cg = s.cg(), og = s.og();
+  std::fill_n(gx, s.n * s.h * s.w * s.c, T(0));
+  parallel_for(0, s.n, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin * s.ho * s.wo; p < end * s.ho * s.wo; ++p) {
+      const int64_t n = p / (s.ho * s.wo), ho = p / s.wo % s.ho, wo = p % s.wo;
+      for (int64_t o = 0; o < s.o; ++o) {
+        const T gy = g[p * s.o + o];
+        for (int64_t kh = 0; kh < s.kh; ++kh) {
+          const int64_t h = ho * s.sh - s.ph + kh * s.dh;
+          if (h < 0 || h >= s.h) continue;
+          for (int64_t kw = 0; kw < s.kw; ++kw) {
+            const int64_t v = wo * s.sw - s.pw + kw * s.dw;
+            if (v < 0 || v >= s.w) continue;
+            T* out = gx + ((n * s.h + h) * s.w + v) * s.c + o / og * cg;
+            const T* filter = w + ((o * s.kh + kh) * s.kw + kw) * cg;
+            for (int64_t i = 0; i < cg; ++i) out[i] += gy * filter[i];
+          }
+        }
+      }
+    }
+  });
+}
+
+template <class T>
+void weight_grad(const ConvShape& s, const T* g, const T* x, T* gw) {
+  const int64_t cg = s.cg(), og = s.og();
+  parallel_for(0, s.o, 1, [&](int64_t begin, int64_t end) {
+    std::fill(gw + begin * s.kh * s.kw * cg, gw + end * s.kh * s.kw * cg, T(0));
+    for (int64_t o = begin; o < end; ++o) {
+      for (int64_t p = 0; p < s.n * s.ho * s.wo; ++p) {
+        const int64_t n = p / (s.ho * s.wo), ho = p / s.wo % s.ho, wo = p % s.wo;
+        const T gy = g[p * s.o + o];
+        for (int64_t kh = 0; kh < s.kh; ++kh) {
+          const int64_t h = ho * s.sh - s.ph + kh * s.dh;
+          if (h < 0 || h >= s.h) continue;
+          for (int64_t kw = 0; kw < s.kw; ++kw) {
+            const int64_t v = wo * s.sw - s.pw + kw * s.dw;
+            if (v < 0 || v >= s.w) continue;
+            const T* in = x + ((n * s.h + h) * s.w + v) * s.c + o / og * cg;
+            T* out = gw + ((o * s.kh + kh) * s.kw + kw) * cg;
+            for (int64_t i = 0; i < cg; ++i) out[i] += gy * in[i];
+          }
+        }
+      }
+    }
+  });
+}
+
+template void forward(const ConvShape&, const float*, const float*, const float*, float*);
+template void forward(const ConvShape&, const double*, const double*, const double*, double*);
+template void input_grad(const ConvShape&, const float*, const float*, float*);
+template void input_grad(const ConvShape&, const double*, const double*, double*);
+template void weight_grad(const ConvShape&, const float*, const float*, float*);
+template void weight_grad(const ConvShape&, const double*, const double*, double*);
+
+}  // namespace plain
+}  // namespace tessera::conv
