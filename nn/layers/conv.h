@@ -15,7 +15,8 @@ class Conv2d final : public Module {
     bool bias = true;
   };
   /// Throws ValueError when groups does not divide both channel counts.
-  Conv2d(int64_t in, int64_t out, Size2 kernel, Options options = {});
+  Conv2d(int64_t in, int64_t out, Size2 kernel, Options options);
+  Conv2d(int64_t in, int64_t out, Size2 kernel) : Conv2d(in, out, kernel, Options{}) {}
   Tensor forward(const Tensor& x) override;
 
   Tensor weight, bias;
@@ -31,7 +32,9 @@ class ConvTranspose2d final : public Module {
     int64_t groups = 1;
     bool bias = true;
   };
-  ConvTranspose2d(int64_t in, int64_t out, Size2 kernel, Options options = {});
+  ConvTranspose2d(int64_t in, int64_t out, Size2 kernel, Options options);
+  ConvTranspose2d(int64_t in, int64_t out, Size2 kernel)
+      : ConvTranspose2d(in, out, kernel, Options{}) {}
   Tensor forward(const Tensor& x) override;
 
   Tensor weight, bias;

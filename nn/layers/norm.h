@@ -14,7 +14,8 @@ class BatchNorm final : public Module {
     double momentum = 0.1;  ///< running = (1 - momentum) running + momentum batch
     bool affine = true;
   };
-  explicit BatchNorm(int64_t channels, Options options = {});
+  BatchNorm(int64_t channels, Options options);
+  explicit BatchNorm(int64_t channels) : BatchNorm(channels, Options{}) {}
   Tensor forward(const Tensor& x) override;
 
   Tensor weight, bias, running_mean, running_var, num_batches_tracked;
@@ -29,7 +30,8 @@ class InstanceNorm final : public Module {
     double eps = 1e-5;
     bool affine = false;
   };
-  explicit InstanceNorm(int64_t channels, Options options = {});
+  InstanceNorm(int64_t channels, Options options);
+  explicit InstanceNorm(int64_t channels) : InstanceNorm(channels, Options{}) {}
   Tensor forward(const Tensor& x) override;
 
   Tensor weight, bias;

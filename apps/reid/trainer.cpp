@@ -1,0 +1,380 @@
+#include "apps/reid/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "apps/common/interrupt.h"
+#include "apps/common/log.h"
+#include "apps/common/progress.h"
+#include "autograd/engine.h"
+#include "data/codec.h"
+#include "data/loader.h"
+#include "io/atomic_file.h"
+#include "io/safetensors.h"
+#include "nn/io/checkpoint.h"
+#include "nn/io/weights.h"
+#include "nn/optim/schedule.h"
+#include "ops/loss/cross_entropy.h"
+#include "ops/pointwise/arithmetic.h"
+#include "ops/reduce/argmax.h"
+
+namespace tessera::apps {
+namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kModelKey = "tessera.reid";
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+data::Pipeline train_pipeline(const ReidTrainOptions& o) {
+  data::Pipeline p;
+  if (o.color_jitter)
+    p.transforms.push_back(
+        data::jitter_color({.brightness = 0.1, .contrast = 0.1, .saturation = 0.1}));
+  p.transforms.push_back(data::resize_to(o.model.height, o.model.width, data::Filter::kBicubic));
+  if (o.pad > 0)
+    p.transforms.push_back(data::random_crop_to(o.model.height, o.model.width, o.pad));
+  if (o.flip) p.transforms.push_back(data::random_flip(0.5));
+  if (o.erasing_p > 0) p.erasing.push_back({.probability = o.erasing_p});
+  return p;
+}
+
+// The baseline's schedules; both count epochs.
+nn::SchedulePtr schedule_of(const ReidTrainOptions& o) {
+  if (o.cosine) return nn::cosine_schedule(o.epochs, 0.01 * o.lr);
+  return nn::step_schedule(std::max<int64_t>(1, 2 * o.epochs / 3), 0.1);
+}
+
+void check_options(const ReidTrainOptions& o) {
+  const auto positive = [](const char* name, double value) {
+    TESSERA_CHECK(ValueError, value > 0, name, " must be positive, got ", value);
+  };
+  positive("--epochs", static_cast<double>(o.epochs));
+  positive("--batch", static_cast<double>(o.batch));
+  positive("--size", static_cast<double>(std::min(o.model.height, o.model.width)));
+  TESSERA_CHECK(ValueError, o.lr >= 0, "--lr must not be negative, got ", o.lr);
+  TESSERA_CHECK(ValueError, o.erasing_p >= 0 && o.erasing_p <= 1,
+                "--erasing-p must be in [0, 1], got ", o.erasing_p);
+}
+
+std::string json_line(const EpochRecord& r) {
+  json line{{"epoch", r.epoch},       {"loss", r.loss}, {"accuracy", r.accuracy},
+            {"learning_rate", r.lr},  {"seconds", r.seconds}};
+  if (r.rank1 >= 0) {
+    line["rank1"] = r.rank1;
+    line["mAP"] = r.mAP;
+  }
+  return line.dump() + "\n";
+}
+
+EpochRecord record_from(const json& line) {
+  return {line.at("epoch").get<int64_t>(),
+          line.at("loss").get<double>(),
+          line.at("accuracy").get<double>(),
+          line.at("learning_rate").get<double>(),
+          line.at("seconds").get<double>(),
+          line.value("rank1", -1.0),
+          line.value("mAP", -1.0)};
+}
+
+// One training run: everything that lives from the first batch to the last.
+class Trainer {
+ public:
+  explicit Trainer(const ReidTrainOptions& options) : o_(options), log_(options.output.quiet) {
+    check_options(o_);
+    data_ = data::load_market1501(o_.data);
+    TESSERA_CHECK(ValueError, data_.train_identities >= 2, o_.data.string(), ": training needs at "
+                  "least two identities, bounding_box_train has ", data_.train_identities);
+    const auto images = static_cast<int64_t>(data_.train.size());
+    TESSERA_CHECK(ValueError, o_.batch <= images, "--batch ", o_.batch, " is larger than the ",
+                  images, " training images");
+    o_.model.net.num_classes = data_.train_identities;
+    manual_seed(o_.seed);
+    net_ = std::make_shared<models::ReidNet>(o_.model.net);
+    if (!o_.weights.empty()) load_initial_weights();
+    optimizer_ = std::make_unique<nn::Sgd>(
+        std::vector<nn::ParameterGroup>{
+            {net_->backbone().parameters(), o_.lr * o_.backbone_lr_scale},
+            {net_->head().parameters(), o_.lr}},
+        nn::Sgd::Options{.lr = o_.lr,
+                         .momentum = o_.momentum,
+                         .weight_decay = o_.weight_decay,
+                         .nesterov = o_.momentum > 0});
+    schedule_ = schedule_of(o_);
+    auto dataset = std::make_shared<data::ImageDataset>(
+        data_.train_items(), train_pipeline(o_),
+        data::ImageDatasetOptions{.cache_bytes = int64_t{1} << 30});
+    loader_ = std::make_unique<data::Loader>(
+        dataset, data::LoaderOptions{.batch_size = o_.batch,
+                                     .workers = o_.workers,
+                                     .prefetch = 4,
+                                     .shuffle = true,
+                                     .drop_last = true,
+                                     .seed = o_.seed,
+                                     .on_corrupt = o_.skip_corrupt ? data::OnCorrupt::kSkip
+                                                                   : data::OnCorrupt::kThrow});
+    // A folder that cannot be written is found now, not after the first epoch.
+    std::error_code error;
+    std::filesystem::create_directories(o_.out, error);
+    TESSERA_CHECK(IoError, !error, o_.out.string(), ": cannot be created: ", error.message());
+    if (!o_.resume.empty()) resume();
+  }
+
+  ReidTrainResult run() {
+    const auto start = Clock::now();
+    InterruptGuard interrupt;
+    ReidTrainResult result;
+    while (epoch_ < o_.epochs && !result.interrupted) {
+      result.interrupted = !run_epoch(interrupt);
+      save_checkpoint();
+      write_history();
+    }
+    result.model = o_.model;
+    result.skipped_images = static_cast<int64_t>(loader_->skipped().size());
+    if (!result.interrupted) {
+      save_reid_weights(o_.out / "net_last.safetensors", *net_, o_.model);
+      result.metrics = evaluate(true);
+      if (!history_.empty() && history_.back().rank1 < 0) {
+        history_.back().rank1 = result.metrics.rank1;
+        history_.back().mAP = result.metrics.mAP;
+        write_history();
+      }
+    }
+    result.epochs = history_;
+    result.seconds = seconds_since(start);
+    return result;
+  }
+
+ private:
+  // False when interrupted; then a later run goes on behind the last finished batch.
+  bool run_epoch(const InterruptGuard& interrupt) {
+    const auto start = Clock::now();
+    schedule_->apply(*optimizer_, epoch_);
+    loader_->start_epoch(epoch_, batch_);
+    net_->train();
+    Progress progress({.label = cat("epoch ", epoch_ + 1, "/", o_.epochs),
+                       .unit = "images",
+                       .total = (loader_->batches_per_epoch() - batch_) * o_.batch,
+                       .mode = o_.output.progress()});
+    int64_t done = 0;
+    while (auto batch = loader_->next()) {
+      train_batch(*batch);
+      done += batch->size();
+      progress.update(done, cat("loss ", rounded(loss_sum_ / static_cast<double>(seen_))));
+      if (interrupt.requested()) {
+        partial_seconds_ += seconds_since(start);
+        return false;
+      }
+    }
+    progress.finish();
+    finish_epoch(partial_seconds_ + seconds_since(start));
+    return true;
+  }
+
+  void train_batch(const data::Batch& batch) {
+    optimizer_->zero_grad();
+    const models::ReidOutput out = net_->run(batch.images);
+    const Tensor loss = cross_entropy(out.logits, batch.labels, {.label_smoothing = o_.label_smoothing});
+    // Warm-up scales the loss, as the baseline does: w grows from 0.1 by 0.9 / I a step.
+    if (epoch_ < o_.warm_epochs) {
+      const double steps = std::nearbyint(static_cast<double>(data_.train.size()) /
+                                          static_cast<double>(o_.batch)) *
+                           static_cast<double>(o_.warm_epochs);
+      warm_up_ = std::min(1.0, warm_up_ + 0.9 / steps);
+    }
+    const double value = loss.item();
+    TESSERA_CHECK(ValueError, std::isfinite(value), "the loss became ", value, " in epoch ",
+                  epoch_ + 1, "; try a smaller --lr or a --warm-epoch");
+    loss_sum_ += value * static_cast<double>(batch.size());
+    backward(epoch_ < o_.warm_epochs ? loss * warm_up_ : loss);
+    optimizer_->step();
+    const std::vector<int64_t> guess = argmax(out.logits.detach(), 1).to_vector<int64_t>();
+    const std::vector<int64_t> truth = batch.labels.to_vector<int64_t>();
+    for (size_t i = 0; i < truth.size(); ++i) correct_ += guess[i] == truth[i];
+    seen_ += batch.size();
+    batch_ = batch.number + 1;
+  }
+
+  void finish_epoch(double seconds) {
+    const double seen = static_cast<double>(std::max<int64_t>(seen_, 1));
+    EpochRecord record{.epoch = epoch_ + 1,
+                       .loss = loss_sum_ / seen,
+                       .accuracy = static_cast<double>(correct_) / seen,
+                       .lr = optimizer_->groups().back().lr,
+                       .seconds = seconds};
+    ++epoch_;
+    batch_ = seen_ = correct_ = 0;
+    loss_sum_ = partial_seconds_ = 0;
+    if (o_.eval_every > 0 && epoch_ % o_.eval_every == 0 && epoch_ < o_.epochs) {
+      const data::RetrievalMetrics m = evaluate(false);
+      record.rank1 = m.rank1;
+      record.mAP = m.mAP;
+    }
+    history_.push_back(record);
+    log_.info("epoch ", record.epoch, "/", o_.epochs, "  loss ", rounded(record.loss),
+              "  accuracy ", rounded(record.accuracy), "  lr ", record.lr, "  ",
+              rounded(record.seconds), " s",
+              record.rank1 >= 0 ? cat("  Rank@1 ", rounded(record.rank1), "  mAP ", rounded(record.mAP))
+                                : std::string());
+  }
+
+  data::RetrievalMetrics evaluate(bool save) {
+    const ReidFeatures query =
+        extract_features(*net_, o_.model, data_.query, o_.batch, o_.workers, "query", o_.output);
+    const ReidFeatures gallery =
+        extract_features(*net_, o_.model, data_.gallery, o_.batch, o_.workers, "gallery", o_.output);
+    if (save) save_features(o_.out, query, gallery);
+    return data::evaluate(query.set(), gallery.set());
+  }
+
+  void load_initial_weights() {
+    const nn::LoadReport report = nn::io::load_weights(*net_, o_.weights, false);
+    log_.info(o_.weights.string(), ": ", report.missing.size(), " entries of the network not found, ",
+              report.mismatched.size(), " of another shape, ", report.unexpected.size(), " unused");
+  }
+
+  nn::io::TrainingState training_state() {
+    nn::io::TrainingState state;
+    state.model = net_.get();
+    state.optimizer = optimizer_.get();
+    state.generator = &default_generator();
+    return state;
+  }
+
+  void save_checkpoint() {
+    nn::io::TrainingState state = training_state();
+    json history = json::array();
+    for (const EpochRecord& r : history_) history.push_back(json::parse(json_line(r)));
+    state.progress = {{"options", to_json(o_)}, {"epoch", epoch_},       {"batch", batch_},
+                      {"warm_up", warm_up_},    {"loss_sum", loss_sum_}, {"correct", correct_},
+                      {"seen", seen_},          {"seconds", partial_seconds_},
+                      {"history", history}};
+    nn::io::save_checkpoint(o_.out / "checkpoint.safetensors", state);
+  }
+
+  void resume() {
+    const json stored = nn::io::read_checkpoint_progress(o_.resume);
+    const json mine = to_json(o_);
+    if (stored.value("options", json()) != mine) {
+      std::string difference;
+      for (const auto& [key, value] : mine.items()) {
+        const json other = stored.value("options", json::object()).value(key, json());
+        if (other != value) difference += cat("\n  ", key, ": checkpoint ", other.dump(), ", now ", value.dump());
+      }
+      throw ValueError(cat(o_.resume.string(), ": belongs to a run with other settings:", difference));
+    }
+    nn::io::TrainingState state = training_state();
+    nn::io::load_checkpoint(o_.resume, state);
+    try {
+      const json& p = state.progress;
+      epoch_ = p.at("epoch").get<int64_t>();
+      batch_ = p.at("batch").get<int64_t>();
+      warm_up_ = p.at("warm_up").get<double>();
+      loss_sum_ = p.at("loss_sum").get<double>();
+      correct_ = p.at("correct").get<int64_t>();
+      seen_ = p.at("seen").get<int64_t>();
+      partial_seconds_ = p.at("seconds").get<double>();
+      for (const json& line : p.at("history")) history_.push_back(record_from(line));
+    } catch (const json::exception& e) {
+      throw IoError(cat(o_.resume.string(), ": the stored progress is incomplete: ", e.what()));
+    }
+    log_.info("resumed ", o_.resume.string(), " at epoch ", epoch_ + 1, ", batch ", batch_ + 1);
+  }
+
+  void write_history() const {
+    std::string lines;
+    for (const EpochRecord& r : history_) lines += json_line(r);
+    io::write_file_atomic(o_.out / "train.jsonl", lines);
+    if (!history_.empty())
+      data::write_png(o_.out / "curves.png", plot_image(loss_plot(history_)));
+  }
+
+  static std::string rounded(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.4g", value);
+    return text;
+  }
+
+  ReidTrainOptions o_;
+  Log log_;
+  data::Market1501 data_;
+  std::shared_ptr<models::ReidNet> net_;
+  std::unique_ptr<nn::Sgd> optimizer_;
+  nn::SchedulePtr schedule_;
+  std::unique_ptr<data::Loader> loader_;
+  std::vector<EpochRecord> history_;
+
+  // Where the run stands; all of it is in the checkpoint.
+  int64_t epoch_ = 0, batch_ = 0;
+  double warm_up_ = 0.1, loss_sum_ = 0, partial_seconds_ = 0;
+  int64_t correct_ = 0, seen_ = 0;
+};
+
+}  // namespace
+
+ReidTrainResult train_reid(const ReidTrainOptions& options) { return Trainer(options).run(); }
+
+void save_reid_weights(const std::filesystem::path& path, models::ReidNet& net,
+                       const ReidModelOptions& model) {
+  nn::io::save_weights(net, path, {{kModelKey, to_json(model).dump()}});
+}
+
+std::shared_ptr<models::ReidNet> load_reid_weights(const std::filesystem::path& path,
+                                                   const ReidModelOptions& fallback,
+                                                   ReidModelOptions& model) {
+  const io::Safetensors file = io::read_safetensors(path);
+  model = fallback;
+  if (const auto found = file.metadata.find(kModelKey); found != file.metadata.end()) {
+    try {
+      model = reid_model_from_json(json::parse(found->second, nullptr, false));
+    } catch (const ValueError& e) {
+      throw ValueError(cat(path.string(), ": ", e.what()));
+    }
+  } else if (const Tensor last = file.find("classifier.classifier.0.weight"); last.defined()) {
+    TESSERA_CHECK(ValueError, last.rank() == 2, path.string(), ": the classifier weight has shape ",
+                  last.shape(), ", expected (classes, features)");
+    model.net.num_classes = last.shape()[0];
+  }
+  auto net = std::make_shared<models::ReidNet>(model.net);
+  nn::io::load_weights(*net, path);
+  return net;
+}
+
+Plot loss_plot(const std::vector<EpochRecord>& epochs) {
+  Plot plot;
+  plot.options = {.title = "Training loss", .x_label = "epoch", .y_label = "cross entropy"};
+  PlotSeries series{.name = "train", .markers = true};
+  for (const EpochRecord& r : epochs) {
+    series.x.push_back(static_cast<double>(r.epoch));
+    series.y.push_back(r.loss);
+  }
+  plot.series.push_back(std::move(series));
+  return plot;
+}
+
+Plot accuracy_plot(const std::vector<EpochRecord>& epochs) {
+  Plot plot;
+  plot.options = {.title = "Accuracy", .x_label = "epoch", .y_label = "share"};
+  PlotSeries train{.name = "train, identity", .markers = true};
+  PlotSeries rank1{.name = "test, Rank@1", .markers = true};
+  PlotSeries map{.name = "test, mAP", .markers = true};
+  for (const EpochRecord& r : epochs) {
+    const auto x = static_cast<double>(r.epoch);
+    train.x.push_back(x);
+    train.y.push_back(r.accuracy);
+    if (r.rank1 < 0) continue;
+    rank1.x.push_back(x);
+    rank1.y.push_back(r.rank1);
+    map.x.push_back(x);
+    map.y.push_back(r.mAP);
+  }
+  plot.series = {std::move(train), std::move(rank1), std::move(map)};
+  return plot;
+}
+
+}  // namespace tessera::apps

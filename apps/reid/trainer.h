@@ -1,0 +1,53 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "apps/common/plot.h"
+#include "apps/reid/features.h"
+#include "apps/reid/options.h"
+
+namespace tessera::apps {
+
+/// One epoch as it was measured.
+struct EpochRecord {
+  int64_t epoch = 0;  // 1-based
+  double loss = 0, accuracy = 0, lr = 0, seconds = 0;
+  double rank1 = -1, mAP = -1;  // where evaluated
+};
+
+struct ReidTrainResult {
+  std::vector<EpochRecord> epochs;
+  data::RetrievalMetrics metrics;  // of the final network; empty when interrupted
+  ReidModelOptions model;          // with num_classes filled in
+  int64_t skipped_images = 0;
+  double seconds = 0;
+  bool interrupted = false;
+};
+
+/// Trains a re-ID network on a Market-1501 folder and evaluates it. The recipe is the baseline's: SGD
+/// with Nesterov momentum, decay on everything, the backbone at a fraction of the head's rate, a step
+/// after two thirds of the epochs (or cosine), warm-up by scaling the loss; pad-crop-flip and optional
+/// erasing. Incomplete last batches are dropped.
+///
+/// Files in options.out: checkpoint.safetensors after every epoch and on Ctrl-C (resume goes on bit for
+/// bit), net_last.safetensors, train.jsonl (a line per epoch), curves.png, features.npz and
+/// images.json of the test set.
+/// Throws ValueError (options, one identity only, batch larger than the set, checkpoint of another
+/// run), IoError naming the file.
+ReidTrainResult train_reid(const ReidTrainOptions& options);
+
+/// Weights with the network's description in the metadata.
+void save_reid_weights(const std::filesystem::path& path, models::ReidNet& net,
+                       const ReidModelOptions& model);
+/// Builds the network a weight file describes, or `fallback` with num_classes read from the file's
+/// classifier, and loads it strictly. Throws IoError / ValueError naming the file.
+std::shared_ptr<models::ReidNet> load_reid_weights(const std::filesystem::path& path,
+                                                   const ReidModelOptions& fallback,
+                                                   ReidModelOptions& model);
+
+/// Loss and accuracy against the epoch.
+Plot loss_plot(const std::vector<EpochRecord>& epochs);
+Plot accuracy_plot(const std::vector<EpochRecord>& epochs);
+
+}  // namespace tessera::apps
