@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "autograd/node.h"
 #include "models/resnet/resnet.h"
+#include "nn/mac_counter.h"
 
 namespace tessera::models {
 namespace {
@@ -56,6 +58,16 @@ const ModelInfo& find_model(const std::string& name) {
     names += (names.empty() ? "" : ", ") + info.name;
   }
   throw ValueError(cat("no network is called '", name, "' (there are: ", names, ")"));
+}
+
+int64_t count_macs(nn::Module& network, const Shape& shape) {
+  NoGradGuard no_grad;
+  const bool training = network.training();
+  network.eval();
+  nn::MacCounter counter;
+  network.forward(zeros(shape, DType::f32));
+  network.train(training);
+  return counter.macs();
 }
 
 std::shared_ptr<nn::Module> create(const std::string& name, const CreateOptions& options) {

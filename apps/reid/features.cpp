@@ -136,11 +136,11 @@ data::Image draw_rankings(const QueryAndGallery& features, const std::vector<int
                   query.rows(), "), got ", q);
     const auto at = static_cast<size_t>(q);
     RankingRow row;
-    row.query = data::decode_image(features.query.paths[at]);
+    row.query = data::read_image(features.query.paths[at]);
     row.note = cat("id ", features.query.labels[at], " c", features.query.cameras[at]);
     for (int64_t g : data::rank_gallery(query, q, gallery, top)) {
       const auto k = static_cast<size_t>(g);
-      row.ranked.push_back({data::decode_image(features.gallery.paths[k]),
+      row.ranked.push_back({data::read_image(features.gallery.paths[k]),
                             features.gallery.labels[k] == features.query.labels[at],
                             cat("id ", features.gallery.labels[k], " c",
                                 features.gallery.cameras[k])});

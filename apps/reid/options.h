@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "apps/common/progress.h"
+#include "apps/common/output.h"
 #include "models/reid/reid_net.h"
 
 namespace tessera::apps {
@@ -17,13 +17,6 @@ struct ReidModelOptions {
 nlohmann::json to_json(const ReidModelOptions& options);
 /// Throws ValueError naming a field that is missing or of the wrong kind.
 ReidModelOptions reid_model_from_json(const nlohmann::json& json);
-
-/// How people follow a run.
-struct OutputOptions {
-  bool json = false;   ///< the result as one JSON object on stdout
-  bool quiet = false;  ///< no progress, no info lines
-  ProgressMode progress() const { return quiet ? ProgressMode::kQuiet : ProgressMode::kAuto; }
-};
 
 struct ReidTrainOptions {
   std::filesystem::path data;

@@ -1,8 +1,10 @@
 #include "nn/layers/conv.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "nn/init.h"
+#include "nn/mac_counter.h"
 
 namespace tessera::nn {
 namespace {
@@ -28,11 +30,13 @@ Conv2d::Conv2d(int64_t in, int64_t out, Size2 kernel, Options o) : options(o) {
 }
 
 Tensor Conv2d::forward(const Tensor& x) {
-  return conv2d(x, weight, bias,
-                {.stride = options.stride,
-                 .padding = options.padding,
-                 .dilation = options.dilation,
-                 .groups = options.groups});
+  const Tensor y = conv2d(x, weight, bias,
+                          {.stride = options.stride,
+                           .padding = options.padding,
+                           .dilation = options.dilation,
+                           .groups = options.groups});
+  MacCounter::add(y.numel() / std::max<int64_t>(y.shape()[3], 1) * weight.numel());
+  return y;
 }
 
 ConvTranspose2d::ConvTranspose2d(int64_t in, int64_t out, Size2 kernel, Options o) : options(o) {
@@ -43,6 +47,7 @@ ConvTranspose2d::ConvTranspose2d(int64_t in, int64_t out, Size2 kernel, Options 
 }
 
 Tensor ConvTranspose2d::forward(const Tensor& x) {
+  MacCounter::add(x.numel() / std::max<int64_t>(x.shape()[3], 1) * weight.numel());
   return conv_transpose2d(x, weight, bias,
                           {.stride = options.stride,
                            .padding = options.padding,

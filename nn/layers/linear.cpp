@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "nn/init.h"
+#include "nn/mac_counter.h"
 #include "ops/linalg/linear.h"
 
 namespace tessera::nn {
@@ -16,6 +17,9 @@ Linear::Linear(int64_t in, int64_t out, bool with_bias) {
   init::uniform_(bias.detach(), -bound, bound);
 }
 
-Tensor Linear::forward(const Tensor& x) { return linear(x, weight, bias); }
+Tensor Linear::forward(const Tensor& x) {
+  MacCounter::add(x.numel() * weight.shape()[0]);
+  return linear(x, weight, bias);
+}
 
 }  // namespace tessera::nn

@@ -1,0 +1,160 @@
+#include "apps/bench/bench.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+
+#include "apps/common/cli.h"
+#include "autograd/engine.h"
+#include "models/registry.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/linear.h"
+#include "nn/optim/optimizer.h"
+#include "ops/loss/cross_entropy.h"
+#include "ops/random/random.h"
+#include "tensor/parallel.h"
+
+namespace tessera::apps {
+namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kWarmUpSteps = 3;
+constexpr int kMinSteps = 5;
+
+double percentile(const std::vector<double>& sorted, double p) {
+  return sorted[static_cast<size_t>(p * static_cast<double>(sorted.size() - 1) + 0.5)];
+}
+
+double peak_rss_mb() {
+  struct rusage usage {};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+}
+
+// A fixed target for every image, as the stored whole-network results use.
+Tensor fixed_targets(int64_t batch, int64_t classes) {
+  std::vector<int64_t> targets;
+  for (int64_t i = 0; i < batch; ++i) targets.push_back((7 * i + 3) % classes);
+  return from_vector(targets);
+}
+
+}  // namespace
+
+json run_bench(const BenchOptions& o) {
+  const models::ModelInfo& info = models::find_model(o.model);
+  const int64_t height = o.height > 0 ? o.height : info.input_size;
+  const int64_t width = o.width > 0 ? o.width : info.input_size;
+  constexpr int64_t kClasses = 1000;
+  manual_seed(0);
+  const std::shared_ptr<nn::Module> net = info.create({.num_classes = kClasses});
+  const Tensor images = randn({o.batch, height, width, 3}, default_generator());
+  const Tensor targets = fixed_targets(o.batch, kClasses);
+  net->train(o.train);
+  nn::Sgd optimizer(net->parameters(), {.lr = 0.01, .momentum = 0.9, .weight_decay = 1e-4});
+  const auto step = [&] {
+    if (!o.train) {
+      NoGradGuard no_grad;
+      net->forward(images);
+      return;
+    }
+    optimizer.zero_grad();
+    backward(cross_entropy(net->forward(images), targets));
+    optimizer.step();
+  };
+  for (int i = 0; i < kWarmUpSteps; ++i) step();
+  std::vector<double> times;
+  double total = 0;
+  while (total < o.seconds || static_cast<int>(times.size()) < kMinSteps) {
+    const auto start = Clock::now();
+    step();
+    times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    total += times.back();
+  }
+  std::sort(times.begin(), times.end());
+  const double median = percentile(times, 0.5);
+  const double flops = 2.0 * static_cast<double>(models::count_macs(*net, {1, height, width, 3})) *
+                       static_cast<double>(o.batch) * (o.train ? 3 : 1);
+  const auto ms = [&](double p) { return 1e3 * percentile(times, p); };
+  return {{"model", o.model},
+          {"batch", o.batch},
+          {"height", height},
+          {"width", width},
+          {"mode", o.train ? "train" : "infer"},
+          {"threads", num_threads()},
+          {"steps", times.size()},
+          {"images_per_second", static_cast<double>(o.batch) / median},
+          {"gflops", flops / median / 1e9},
+          {"peak_rss_mb", peak_rss_mb()},
+          {"step_ms",
+           {{"p10", ms(0.1)}, {"p50", ms(0.5)}, {"p90", ms(0.9)}, {"min", ms(0)}, {"max", ms(1)}}}};
+}
+
+void add_bench_command(CLI::App& parent) {
+  auto o = std::make_shared<BenchOptions>();
+  auto size = std::make_shared<std::string>();
+  auto mode = std::make_shared<std::string>("infer");
+  auto as_json = std::make_shared<bool>(false);
+  CLI::App* c = parent.add_subcommand("bench", "Time a network on random images");
+  c->add_option("--model", o->model, "Name as listed by 'tessera models'")->capture_default_str();
+  c->add_option("--batch", o->batch, "Images per step")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  c->add_option("--size", *size, "Input HEIGHTxWIDTH (default: the network's usual size)");
+  c->add_option("--mode", *mode, "infer or train")
+      ->check(CLI::IsMember({"infer", "train"}))
+      ->capture_default_str();
+  c->add_option("--seconds", o->seconds, "Time at least this long")->capture_default_str();
+  add_threads_option(*c);
+  c->add_flag("--json", *as_json, "Print one JSON object");
+  c->callback([=] {
+    if (!size->empty()) std::tie(o->height, o->width) = parse_size(*size, "--size");
+    o->train = *mode == "train";
+    const json result = run_bench(*o);
+    if (*as_json) {
+      std::printf("%s\n", result.dump().c_str());
+      return;
+    }
+    std::printf("%s %s batch %ld: %.2f images/s, %.1f GFLOP/s, step %.1f ms (10-90 %%: %.1f-%.1f), "
+                "peak memory %.0f MB, %d threads\n",
+                o->model.c_str(), mode->c_str(), static_cast<long>(o->batch),
+                result["images_per_second"].get<double>(), result["gflops"].get<double>(),
+                result["step_ms"]["p50"].get<double>(), result["step_ms"]["p10"].get<double>(),
+                result["step_ms"]["p90"].get<double>(), result["peak_rss_mb"].get<double>(),
+                num_threads());
+  });
+}
+
+void add_models_command(CLI::App& parent) {
+  auto as_json = std::make_shared<bool>(false);
+  CLI::App* c = parent.add_subcommand("models", "List the networks that can be made by name");
+  c->add_flag("--json", *as_json, "Print a JSON list");
+  c->callback([=] {
+    json list = json::array();
+    for (const models::ModelInfo& info : models::registry()) {
+      const auto net = info.create({});
+      list.push_back({{"name", info.name},
+                      {"parameters", net->parameter_count()},
+                      {"macs", models::count_macs(*net, {1, info.input_size, info.input_size, 3})},
+                      {"input_size", info.input_size},
+                      {"source", info.source}});
+    }
+    if (*as_json) {
+      std::printf("%s\n", list.dump().c_str());
+      return;
+    }
+    std::printf("%-20s %12s %10s %6s  %s\n", "name", "parameters", "GMAC", "input", "source");
+    for (const json& m : list)
+      std::printf("%-20s %12ld %10.2f %6ld  %s\n", m["name"].get<std::string>().c_str(),
+                  static_cast<long>(m["parameters"].get<int64_t>()),
+                  static_cast<double>(m["macs"].get<int64_t>()) / 1e9,
+                  static_cast<long>(m["input_size"].get<int64_t>()),
+                  m["source"].get<std::string>().c_str());
+  });
+}
+
+}  // namespace tessera::apps

@@ -1,0 +1,111 @@
+#include "apps/common/cli.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+
+#include "apps/common/log.h"
+#include "tensor/parallel.h"
+
+namespace tessera::apps {
+namespace {
+
+int exit_code = kOk;
+
+std::string normalized(std::string name) {
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
+
+// All long names of an app's own options.
+std::vector<std::string> long_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& name : option->get_lnames()) names.push_back(name);
+  return names;
+}
+
+std::string complete(const CLI::App& app, const std::string& name) {
+  const std::vector<std::string> names = long_names(app);
+  if (std::find(names.begin(), names.end(), name) != names.end()) return name;
+  std::vector<std::string> matches;
+  for (const std::string& candidate : names) {
+    if (normalized(candidate) == normalized(name)) return candidate;
+    if (normalized(candidate).starts_with(normalized(name))) matches.push_back(candidate);
+  }
+  if (matches.size() == 1) return matches[0];
+  if (matches.empty()) return name;
+  std::string list;
+  for (const std::string& m : matches) list += (list.empty() ? "--" : ", --") + m;
+  throw ValueError(cat("--", name, " is ambiguous: ", list));
+}
+
+}  // namespace
+
+std::vector<std::string> complete_options(const CLI::App& app, std::vector<std::string> args) {
+  const CLI::App* command = &app;
+  for (std::string& arg : args) {
+    if (arg == "--") break;
+    if (!arg.starts_with("-")) {
+      if (const CLI::App* below = command->get_subcommand_no_throw(arg)) command = below;
+      continue;
+    }
+    if (!arg.starts_with("--")) continue;
+    const size_t equals = arg.find('=');
+    const std::string name = arg.substr(2, equals == std::string::npos ? equals : equals - 2);
+    arg = "--" + complete(*command, name) + (equals == std::string::npos ? "" : arg.substr(equals));
+  }
+  return args;
+}
+
+int run_cli(CLI::App& app, std::vector<std::string> args) {
+  exit_code = kOk;
+  try {
+    args = complete_options(app, std::move(args));
+    std::reverse(args.begin(), args.end());  // CLI11 takes them from the back
+    app.parse(args);
+    return exit_code;
+  } catch (const CLI::CallForHelp&) {
+    // CLI11 prints the help of the command it was asked for.
+    std::fputs(app.help("", CLI::AppFormatMode::Normal).c_str(), stdout);
+    return kOk;
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    Log().error(e.what(), " (--help lists the options)");
+    return kUsage;
+  } catch (const std::exception& e) {
+    Log().error(e.what());
+    return kFailed;
+  }
+}
+
+void add_output_options(CLI::App& command, OutputOptions& output) {
+  command.add_flag("--json", output.json, "Print the result as one JSON object");
+  command.add_flag("--quiet", output.quiet, "No progress and no information lines");
+}
+
+void add_threads_option(CLI::App& command) {
+  command.add_option_function<int>(
+      "--threads", [](int n) { set_num_threads(n); },
+      "Threads to compute with (default: TESSERA_NUM_THREADS, or all processors)")
+      ->check(CLI::Range(1, 1024));
+}
+
+std::pair<int64_t, int64_t> parse_size(const std::string& text, const std::string& option) {
+  const auto number = [&](const std::string& part) {
+    int64_t value = 0;
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value);
+    TESSERA_CHECK(ValueError,
+                  error == std::errc() && end == part.data() + part.size() && value >= 1 &&
+                      value <= 16384,
+                  option, " must be HEIGHTxWIDTH or one number from 1 to 16384, got '", text, "'");
+    return value;
+  };
+  const size_t x = text.find('x');
+  if (x == std::string::npos) return {number(text), number(text)};
+  return {number(text.substr(0, x)), number(text.substr(x + 1))};
+}
+
+void set_exit_code(int code) { exit_code = code; }
+
+}  // namespace tessera::apps

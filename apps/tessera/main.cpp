@@ -1,0 +1,16 @@
+// The front end: tessera reid | bench | models.
+
+#include "apps/bench/bench.h"
+#include "apps/common/cli.h"
+#include "apps/reid/commands.h"
+
+int main(int argc, char** argv) {
+  CLI::App app{"Tessera: train and deploy vision networks"};
+  app.name("tessera");
+  app.set_version_flag("--version", TESSERA_VERSION);
+  app.require_subcommand(1);
+  tessera::apps::add_reid_commands(*app.add_subcommand("reid", "Person re-identification"));
+  tessera::apps::add_bench_command(app);
+  tessera::apps::add_models_command(app);
+  return tessera::apps::run_cli(app, {argv + 1, argv + argc});
+}
