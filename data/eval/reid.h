@@ -82,4 +82,8 @@ double average_precision_rectangular(std::span<const int64_t> good_ranks);
 /// present.
 void check_retrieval_set(const RetrievalSet& set, const char* name, bool features_needed);
 
+/// Features of the queries and the gallery one after the other, (queries + gallery rows, dim).
+/// Throws as evaluate(); ValueError for more than 2^31 - 1 rows.
+std::vector<float> join_features(const RetrievalSet& query, const RetrievalSet& gallery);
+
 }  // namespace tessera::data
