@@ -15,9 +15,9 @@ namespace tessera::data {
 /// `features` may be empty, with dim 0, where only scores are ranked.
 struct RetrievalSet {
   int64_t dim = 0;
-  std::span<const float> features;
-  std::span<const int64_t> labels;
-  std::span<const int64_t> cameras;
+  std::span<const float> features = {};
+  std::span<const int64_t> labels = {};
+  std::span<const int64_t> cameras = {};
 
   int64_t rows() const { return std::ssize(labels); }
 };
