@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <utility>
@@ -147,6 +148,17 @@ void check_retrieval_set(const RetrievalSet& set, const char* name, bool feature
                 ")");
   for (const float v : set.features)
     TESSERA_CHECK(ValueError, std::isfinite(v), name, ": a feature is not finite");
+}
+
+std::vector<float> join_features(const RetrievalSet& query, const RetrievalSet& gallery) {
+  check_pair(query, gallery, true);
+  TESSERA_CHECK(ValueError, query.rows() + gallery.rows() <= std::numeric_limits<int32_t>::max(),
+                "re-ranking: ", query.rows() + gallery.rows(), " rows are too many to index");
+  std::vector<float> all;
+  all.reserve(query.features.size() + gallery.features.size());
+  all.insert(all.end(), query.features.begin(), query.features.end());
+  all.insert(all.end(), gallery.features.begin(), gallery.features.end());
+  return all;
 }
 
 double average_precision(std::span<const int64_t> ranks) {

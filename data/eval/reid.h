@@ -15,9 +15,9 @@ namespace tessera::data {
 /// `features` may be empty, with dim 0, where only scores are ranked.
 struct RetrievalSet {
   int64_t dim = 0;
-  std::span<const float> features;
-  std::span<const int64_t> labels;
-  std::span<const int64_t> cameras;
+  std::span<const float> features = {};
+  std::span<const int64_t> labels = {};
+  std::span<const int64_t> cameras = {};
 
   int64_t rows() const { return std::ssize(labels); }
 };
@@ -81,5 +81,9 @@ double average_precision_rectangular(std::span<const int64_t> good_ranks);
 /// finite. `name` ("query") begins the message. With features_needed, dim and features must be
 /// present.
 void check_retrieval_set(const RetrievalSet& set, const char* name, bool features_needed);
+
+/// Features of the queries and the gallery one after the other, (queries + gallery rows, dim).
+/// Throws as evaluate(); ValueError for more than 2^31 - 1 rows.
+std::vector<float> join_features(const RetrievalSet& query, const RetrievalSet& gallery);
 
 }  // namespace tessera::data

@@ -1,3 +1,11 @@
+// Products and sums round separately, as in the published float32 computation: near ties then fall
+// the same way.
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+
 #include <algorithm>
 #include <cmath>
 

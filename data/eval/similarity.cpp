@@ -24,7 +24,8 @@ constexpr int64_t kLanes = 8, kTile = 4;
 #else
 constexpr int64_t kLanes = 4, kTile = 2;
 #endif
-constexpr int64_t kPanel = 16;  // columns that one pass over k accumulates
+constexpr int64_t kBlockFloats = int64_t{1} << 24;  // 64 MiB of similarities
+constexpr int64_t kPanel = 16;                      // columns that one pass over k accumulates
 constexpr int64_t kVectors = kPanel / kLanes;
 
 // Lowered by GCC and clang to whatever the target has.
@@ -86,6 +87,21 @@ float inner_product(const float* a, const float* b, int64_t dim) {
   float sum = 0;
   for (int64_t k = 0; k < dim; ++k) sum = sum + b[k] * a[k];
   return sum;
+}
+
+void for_each_similarity_row(std::span<const float> features, int64_t dim,
+                             const std::function<void(int64_t, std::span<float>)>& use) {
+  const int64_t rows = std::ssize(features) / dim;
+  const int64_t block = std::clamp<int64_t>(kBlockFloats / rows, 1, rows);
+  std::vector<float> buffer(static_cast<size_t>(block * rows));
+  for (int64_t begin = 0; begin < rows; begin += block) {
+    const int64_t count = std::min(block, rows - begin);
+    const std::span<float> similarities(buffer.data(), static_cast<size_t>(count * rows));
+    inner_products(features.subspan(begin * dim, count * dim), features, dim, similarities);
+    parallel_for(0, count, 4, [&](int64_t b, int64_t e) {
+      for (int64_t i = b; i < e; ++i) use(begin + i, similarities.subspan(i * rows, rows));
+    });
+  }
 }
 
 }  // namespace tessera::data

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
 namespace tessera::data {
@@ -17,5 +18,11 @@ void inner_products(std::span<const float> a, std::span<const float> b, int64_t 
 
 /// One inner product, with the bits that inner_products gives.
 float inner_product(const float* a, const float* b, int64_t dim);
+
+/// Calls use(row, similarities) for every row of the matrix of inner products of `features`
+/// (rows, dim) with itself, on all threads at once; `similarities` (rows) may be overwritten.
+/// Blocks of rows of at most 64 MiB, or one row, are held at a time.
+void for_each_similarity_row(std::span<const float> features, int64_t dim,
+                             const std::function<void(int64_t, std::span<float>)>& use);
 
 }  // namespace tessera::data

@@ -1,18 +1,13 @@
 #include "data/eval/sparse_rows.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
-#include "data/eval/reid.h"
-#include "data/eval/similarity.h"
-#include "tensor/error.h"
 #include "tensor/parallel.h"
 
 namespace tessera::data {
 namespace {
 
-constexpr int64_t kBlockFloats = int64_t{1} << 24;  // 64 MiB of similarities
 constexpr int64_t kRowsPerPart = 512;
 
 // Rows made by one task, to be joined in order.
@@ -114,38 +109,6 @@ std::vector<int32_t> smallest(std::span<const float> keys, int64_t k) {
   }
   std::sort_heap(heap.begin(), heap.end(), before);
   return heap;
-}
-
-std::vector<float> join_features(const RetrievalSet& query, const RetrievalSet& gallery) {
-  check_retrieval_set(query, "query", true);
-  check_retrieval_set(gallery, "gallery", true);
-  TESSERA_CHECK(ShapeError, query.dim == gallery.dim, "re-ranking: query dim ", query.dim,
-                " differs from gallery dim ", gallery.dim);
-  TESSERA_CHECK(ValueError, query.rows() > 0 && gallery.rows() > 0,
-                "re-ranking needs at least one query and one gallery image, got ", query.rows(),
-                " and ", gallery.rows());
-  TESSERA_CHECK(ValueError, query.rows() + gallery.rows() <= std::numeric_limits<int32_t>::max(),
-                "re-ranking: ", query.rows() + gallery.rows(), " rows are too many to index");
-  std::vector<float> all;
-  all.reserve(query.features.size() + gallery.features.size());
-  all.insert(all.end(), query.features.begin(), query.features.end());
-  all.insert(all.end(), gallery.features.begin(), gallery.features.end());
-  return all;
-}
-
-void for_each_similarity_row(std::span<const float> features, int64_t dim,
-                             const std::function<void(int64_t, std::span<float>)>& use) {
-  const int64_t rows = std::ssize(features) / dim;
-  const int64_t block = std::clamp<int64_t>(kBlockFloats / rows, 1, rows);
-  std::vector<float> buffer(static_cast<size_t>(block * rows));
-  for (int64_t begin = 0; begin < rows; begin += block) {
-    const int64_t count = std::min(block, rows - begin);
-    const std::span<float> similarities(buffer.data(), static_cast<size_t>(count * rows));
-    inner_products(features.subspan(begin * dim, count * dim), features, dim, similarities);
-    parallel_for(0, count, 4, [&](int64_t b, int64_t e) {
-      for (int64_t i = b; i < e; ++i) use(begin + i, similarities.subspan(i * rows, rows));
-    });
-  }
 }
 
 }  // namespace tessera::data

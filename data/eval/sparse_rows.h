@@ -62,14 +62,4 @@ SparseRows slice(const SparseRows& a, int64_t first, int64_t last);
 /// The `k` smallest keys, ascending, equal keys by ascending index: their indices. 1 <= k <= size.
 std::vector<int32_t> smallest(std::span<const float> keys, int64_t k);
 
-/// Queries and gallery features one after the other, (queries + gallery rows, dim). Throws as
-/// evaluate(); ValueError for more than 2^31 - 1 rows.
-struct RetrievalSet;
-std::vector<float> join_features(const RetrievalSet& query, const RetrievalSet& gallery);
-
-/// Computes blocks of rows of the similarity matrix of `features` (rows, dim) with itself and calls
-/// use(row, similarities (rows)) for every row, in parallel; similarities may be overwritten.
-void for_each_similarity_row(std::span<const float> features, int64_t dim,
-                             const std::function<void(int64_t, std::span<float>)>& use);
-
 }  // namespace tessera::data
