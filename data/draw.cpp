@@ -204,18 +204,6 @@ Path Path::capsule(Point a, double radius_a, Point b, double radius_b) {
   return polygon(points);
 }
 
-Path Path::stroke(std::span<const Point> points, double thickness, bool closed) {
-  // All capsules turn the same way, so their overlaps at the joints unite.
-  Path path;
-  const double radius = thickness / 2;
-  if (points.size() == 1) return ellipse(points[0], radius, radius);
-  const size_t pieces = closed ? points.size() : points.size() - std::min<size_t>(points.size(), 1);
-  for (size_t i = 0; i < pieces; ++i) {
-    path.add(capsule(points[i], radius, points[(i + 1) % points.size()], radius));
-  }
-  return path;
-}
-
 Canvas::Canvas(Image& image) : image_(&image) {
   TESSERA_CHECK(ValueError, image.channels == 3, "canvas: the image must have 3 channels, got ",
                 image.channels);

@@ -72,7 +72,8 @@ class Path {
   static Path ellipse(Point center, double radius_x, double radius_y);
   /// The convex hull of two discs: a limb, a stroke with round ends.
   static Path capsule(Point a, double radius_a, Point b, double radius_b);
-  /// The outline of a polyline of the given thickness with round joints and ends.
+  /// The outline of a polyline of the given thickness with round corners and ends. Small turns, as
+  /// in a flattened curve, are followed without a corner.
   static Path stroke(std::span<const Point> points, double thickness, bool closed = false);
 
   const std::vector<std::vector<Point>>& contours() const { return contours_; }

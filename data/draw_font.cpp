@@ -42,7 +42,7 @@ constexpr std::array<std::string_view, kLast - kFirst + 1> kGlyphs = {
     "8 03~0040~8083~87484a 4d4e",                               // ?
     "d 97~9565~45~4b6b~9b97 959a~9cbb~dbd7~d070~00~0e7e~9ebd",  // @
     "a 0e50ae 2989",                                            // A
-    "9 0e0050~90~975707 57~a7~ae5e0e",                          // B
+    "9 0e0050~80~875707 57~97~9e5e0e",                          // B
     "a a3~9050~00~0e5e~9eab",                                   // C
     "a 0e0040~a0~ae4e0e",                                       // D
     "8 80000e8e 0777",                                          // E
@@ -56,10 +56,10 @@ constexpr std::array<std::string_view, kLast - kFirst + 1> kGlyphs = {
     "c 0e0069c0ce",                                             // M
     "a 0e00aea0",                                               // N
     "c 60~00~0e6e~ce~c060",                                     // O
-    "9 0e0050~a0~a85808",                                       // P
+    "9 0e0050~90~985808",                                       // P
     "c 60~00~0e6e~ce~c060 8acf",                                // Q
-    "9 0e0050~a0~a75707 579e",                                  // R
-    "9 93~9050~00~0757~a7~ae4e~0e0b",                           // S
+    "9 0e0050~90~975707 579e",                                  // R
+    "9 93~8050~00~0747~97~9e4e~0e0b",                           // S
     "a 00a0 505e",                                              // T
     "a 0009~0e5e~aea9a0",                                       // U
     "a 005ea0",                                                 // V

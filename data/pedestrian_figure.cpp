@@ -252,7 +252,7 @@ void Figure::head() {
   add(0.03, [this] {
     const Point neck_top = at(0, 0.008, 0.115), neck_low = at(0, 0, 0.19);
     const Point center = at(0, 0.014, 0.076);
-    const double rx = px(0.046), ry = px(0.062);
+    const double rx = px(0.049), ry = px(0.065);
     const Color skin = person_.skin;
     const double facing = cos_;  // 1 towards the camera, -1 away
     if (person_.hair == Hair::kLong) {
@@ -285,11 +285,11 @@ void Figure::head() {
 
 /// Hair or headgear over the skull: a cap whose lower edge is high in front and low at the back.
 void Figure::hair_front(Point center, double facing) {
-  const double rx = px(0.046), ry = px(0.062);
+  const double rx = px(0.049), ry = px(0.065);
   const bool cap = person_.hair == Hair::kCap, hood = person_.hair == Hair::kHood;
   const Color color = cap ? person_.bag_color : hood ? person_.top : person_.hair_color;
   // Two points of the hairline: on the side the person faces it is high.
-  const double brow = center.y - ry * 0.42, nape = center.y + ry * (cap ? 0.1 : 0.55);
+  const double brow = center.y - ry * 0.42, nape = center.y + ry * (cap ? 0.1 : hood ? 1.2 : 0.55);
   const double left = sin_ > 0 ? brow + (nape - brow) * sin_ : brow;
   const double right = sin_ > 0 ? brow : brow + (nape - brow) * -sin_;
   const double lowered = facing < 0 ? (nape - brow) * -facing : 0;

@@ -36,8 +36,9 @@ struct Person {
   double breadth = 1;  // of shoulders, torso and limbs
 };
 
-/// The first `count` identities of a seed. Each one differs from all before it in at least three
-/// of top colour, pattern, lower garment, its colour, hair style and bag.
+/// The first `count` identities of a seed. Any two differ in at least two of top colour, pattern,
+/// lower garment and its colour, and in at least three when hair style and bag are counted too (as
+/// far as a limited search finds such persons; for some hundred identities it does).
 std::vector<Person> make_people(int count, uint64_t seed);
 
 /// How a person stands in a view.

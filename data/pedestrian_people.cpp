@@ -51,6 +51,7 @@ Enum pick_enum(Generator& random) {
   return static_cast<Enum>(random.randint(static_cast<int64_t>(Enum::kCount)));
 }
 
+/// Draws what persons are told apart by.
 Person draw_lots(Generator& random) {
   Person p;
   p.top_index = pick(random, kTops);
@@ -60,6 +61,11 @@ Person draw_lots(Generator& random) {
   p.bottom = random.bernoulli(0.25) ? Bottom::kTrousers : pick_enum<Bottom>(random);
   p.hair = pick_enum<Hair>(random);
   p.bag = pick_enum<Bag>(random);
+  return p;
+}
+
+/// Adds the rest: colours, sleeves and build.
+void draw_looks(Person& p, Generator& random) {
   p.top = kTops[static_cast<size_t>(p.top_index)];
   const auto& accents = kAccents[static_cast<size_t>(p.top_index)];
   p.accent = accents[static_cast<size_t>(pick(random, accents))];
@@ -70,30 +76,31 @@ Person draw_lots(Generator& random) {
   p.bag_color = kBags[static_cast<size_t>(pick(random, kBags))];
   p.short_sleeves = p.bottom != Bottom::kCoat && p.hair != Hair::kHood && random.bernoulli(0.4);
   p.height = random.uniform(0.87, 1.0);
-  p.breadth = random.uniform(0.86, 1.2);
-  return p;
+  p.breadth = random.uniform(0.9, 1.22);
 }
 
-int differences(const Person& a, const Person& b) {
-  return (a.top_index != b.top_index) + (a.bottom_index != b.bottom_index) +
-         (a.pattern != b.pattern) + (a.bottom != b.bottom) + (a.hair != b.hair) + (a.bag != b.bag);
+bool distinct(const Person& a, const Person& b) {
+  const int garments = (a.top_index != b.top_index) + (a.bottom_index != b.bottom_index) +
+                       (a.pattern != b.pattern) + (a.bottom != b.bottom);
+  return garments >= 2 && garments + (a.hair != b.hair) + (a.bag != b.bag) >= 3;
 }
 
 }  // namespace
 
 std::vector<Person> make_people(int count, uint64_t seed) {
-  constexpr int kAttempts = 64, kEnough = 3;
+  constexpr int kAttempts = 400;
   std::vector<Person> people;
   for (int i = 0; i < count; ++i) {
     Generator random = Generator(seed, 1).fork(static_cast<uint64_t>(i));
     Person candidate = draw_lots(random);
     for (int attempt = 1; attempt < kAttempts; ++attempt) {
-      const bool distinct = std::all_of(people.begin(), people.end(), [&](const Person& other) {
-        return differences(candidate, other) >= kEnough;
-      });
-      if (distinct) break;
+      if (std::all_of(people.begin(), people.end(),
+                      [&](const Person& other) { return distinct(candidate, other); })) {
+        break;
+      }
       candidate = draw_lots(random);
     }
+    draw_looks(candidate, random);
     people.push_back(candidate);
   }
   return people;

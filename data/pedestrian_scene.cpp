@@ -144,6 +144,16 @@ void crossing(Stage& stage, Generator& random) {
   }
 }
 
+/// Air between the person and the background: brings every pixel closer to the mean colour.
+void veil(Image& image, double share) {
+  double sums[3] = {};
+  for (size_t i = 0; i < image.pixels.size(); ++i) sums[i % 3] += image.pixels[i];
+  for (double& sum : sums) sum /= static_cast<double>(image.pixels.size() / 3);
+  for (size_t i = 0; i < image.pixels.size(); ++i) {
+    image.pixels[i] = static_cast<uint8_t>(image.pixels[i] * (1 - share) + sums[i % 3] * share);
+  }
+}
+
 uint8_t to_byte(double v) { return static_cast<uint8_t>(std::clamp(v + 0.5, 0.0, 255.0)); }
 
 /// Mixes in a share of the 3 x 3 binomial blur.
@@ -180,19 +190,19 @@ CameraProfile camera_profile(int index) {
   switch (c.scene) {
     case 0:  // afternoon sun, people come towards the camera
       c.yaw = 20 * kDegree, c.pitch = 0.14, c.light = 0.8;
-      c.gain = {1.16, 1.0, 0.78}, c.gamma = 0.92, c.noise = 3;
+      c.gain = {1.12, 1.0, 0.84}, c.gamma = 0.95, c.noise = 3;
       break;
     case 1:  // green shade, people walk away
       c.yaw = 160 * kDegree, c.pitch = 0.18, c.light = -0.5;
-      c.gain = {0.74, 0.90, 0.66}, c.gamma = 1.1, c.saturation = 0.85, c.noise = 5;
+      c.gain = {0.84, 0.95, 0.76}, c.gamma = 1.08, c.saturation = 0.9, c.noise = 4;
       break;
     case 2:  // cold lamps behind glass, people cross to the right
       c.yaw = 75 * kDegree, c.pitch = 0.08, c.light = 0.2;
-      c.gain = {0.82, 0.98, 1.24}, c.gamma = 0.9, c.saturation = 0.75, c.haze = 0.12, c.noise = 4;
+      c.gain = {0.87, 0.99, 1.17}, c.gamma = 0.95, c.saturation = 0.85, c.haze = 0.06, c.noise = 4;
       break;
     default:  // sodium light at dusk, people cross to the left
       c.yaw = -60 * kDegree, c.pitch = 0.12, c.light = -0.8;
-      c.gain = {1.1, 0.76, 0.52}, c.gamma = 1.15, c.noise = 7, c.blur = 0.6;
+      c.gain = {1.08, 0.82, 0.62}, c.gamma = 1.1, c.noise = 5, c.blur = 0.4;
       break;
   }
   for (int round = index / 4; round > 0; --round) {
@@ -222,6 +232,7 @@ Image draw_scene(const CameraProfile& camera, int64_t height, int64_t width, dou
       crossing(stage, detail);
       break;
   }
+  veil(image, 0.35);
   return image;
 }
 

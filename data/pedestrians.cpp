@@ -39,7 +39,7 @@ Pose draw_pose(const CameraProfile& camera, int view, double height, double widt
 /// Things in front of the person in some views: a post, a hedge, a parked car's bonnet, somebody's
 /// shoulder.
 void draw_front(Canvas& canvas, int scene, Generator random) {
-  if (!random.bernoulli(0.3)) return;
+  if (!random.bernoulli(0.25)) return;
   const double h = static_cast<double>(canvas.height()), w = static_cast<double>(canvas.width());
   const bool left = random.bernoulli(0.5);
   switch (random.randint(3)) {

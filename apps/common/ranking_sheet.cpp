@@ -18,15 +18,15 @@ struct Measures {
       : cell_w(o.cell_width), cell_h(o.cell_height) {
     frame = std::max(2.0, std::round(cell_w / 26.0));
     gap = std::max(4.0, std::round(cell_w / 16.0));
-    text = std::clamp(std::round(cell_w / 7.0), 9.0, 22.0);
-    note_text = std::clamp(std::round(cell_w / 9.0), 8.0, 14.0);
+    text = std::clamp(std::round(cell_w / 7.0), 11.0, 22.0);
+    note_text = std::clamp(std::round(cell_w / 9.0), 10.0, 14.0);
     margin = 2 * gap;
     header = std::round(text * 1.5);
     note = notes ? std::round(note_text * 1.6) : 0;
     column = cell_w + 2 * frame + gap;
     row = header + cell_h + 2 * frame + note + 1.5 * gap;
     separator = 2 * gap;  // between the query and its ranks
-    title = o.title.empty() ? 0 : std::round(text * 2.2);
+    title = o.title.empty() ? 0 : std::round(std::max(16.0, text) * 2.0);
   }
   double cell_w, cell_h, frame, gap, text, note_text, margin, header, note, column, row, separator,
       title;
@@ -52,6 +52,8 @@ void draw_cell(Canvas& canvas, const Image& image, const Measures& m, double x, 
   }
 }
 
+double title_size(const Measures& m) { return std::max(16.0, m.text * 1.15); }
+
 bool any_notes(const std::vector<RankingRow>& rows) {
   return std::any_of(rows.begin(), rows.end(), [](const RankingRow& row) {
     return !row.note.empty() || std::any_of(row.ranked.begin(), row.ranked.end(),
@@ -74,8 +76,8 @@ Image ranking_sheet(const std::vector<RankingRow>& rows, const RankingSheetOptio
   Image sheet(static_cast<int64_t>(height), static_cast<int64_t>(width), 3, 255);
   Canvas canvas(sheet);
   if (m.title > 0) {
-    canvas.text({m.margin, m.margin * 0.5 + m.text * 1.2}, options.title, data::colors::kInk,
-                {.size = m.text * 1.15, .weight = 1.4});
+    canvas.text({m.margin, m.margin * 0.5 + title_size(m) * 1.1}, options.title, data::colors::kInk,
+                {.size = title_size(m), .weight = 1.3});
   }
   double y = m.margin * 0.5 + m.title;
   for (const RankingRow& row : rows) {
