@@ -1,6 +1,7 @@
 #include "ops/detect/nms.h"
 
-#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <unordered_map>
 #include <vector>
 
@@ -18,6 +19,14 @@ struct Columns {
   std::vector<T> x1, y1, x2, y2, area;
   explicit Columns(size_t n) : x1(n), y1(n), x2(n), y2(n), area(n) {}
 };
+
+/// The largest T that is not above the threshold: for every T, v > threshold is v > this.
+template <class T>
+T round_down(double threshold) {
+  const T t = static_cast<T>(threshold);
+  return static_cast<double>(t) > threshold ? std::nextafter(t, std::numeric_limits<T>::lowest())
+                                            : t;
+}
 
 /// Marks in `dropped` what greedy suppression drops of the boxes order[members...], in that order.
 template <class T>
@@ -66,7 +75,7 @@ Tensor nms_cpu(const Tensor& boxes, const Tensor& order, const Tensor& classes, 
   std::vector<uint8_t> dropped(static_cast<size_t>(n), 0);
   dispatch_float(boxes.dtype(), "nms", [&]<class T>() {
     for (const std::vector<int64_t>& members : groups)
-      suppress(boxes.data<T>(), sorted, members, static_cast<T>(threshold), dropped);
+      suppress(boxes.data<T>(), sorted, members, round_down<T>(threshold), dropped);
   });
   std::vector<int64_t> kept;
   for (int64_t i = 0; i < n; ++i)
