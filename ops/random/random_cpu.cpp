@@ -1,0 +1,157 @@
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "ops/random/random.h"
+#include "ops/random/random_math.h"
+#include "tensor/parallel.h"
+
+namespace tessera {
+
+namespace kernel {
+constinit KernelSlot<void(const RandomDraw&, double, double, Tensor&)> random_uniform{
+    "random_uniform"};
+constinit KernelSlot<void(const RandomDraw&, double, double, Tensor&)> random_normal{
+    "random_normal"};
+constinit KernelSlot<void(const RandomDraw&, double, double, double, double, Tensor&)>
+    random_trunc_normal{"random_trunc_normal"};
+constinit KernelSlot<void(const RandomDraw&, int64_t, uint64_t, Tensor&)> random_int{"random_int"};
+constinit KernelSlot<void(const RandomDraw&, const Tensor&, Tensor&)> random_bernoulli{
+    "random_bernoulli"};
+constinit KernelSlot<void(const RandomDraw&, Tensor&)> random_permutation{"random_permutation"};
+}  // namespace kernel
+
+namespace {
+
+/// Calls body(words, first) for each block of a draw; `first` is the element its first word serves
+/// and each block serves 4 / kWords elements.
+template <int kWords, class Body>
+void for_each_block(const RandomDraw& draw, int64_t elements, Body&& body) {
+  constexpr int64_t kPerBlock = 4 / kWords;
+  parallel_for(0, (elements + kPerBlock - 1) / kPerBlock, 2048, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b)
+      body(Philox::block(draw.seed, draw.block + static_cast<uint64_t>(b), draw.stream),
+           b * kPerBlock);
+  });
+}
+
+/// y[i] = f(unit number of element i), where the unit number is `half` a step above the bits: 32
+/// bits of one word for f32 when `wide`, its upper 24 otherwise; 53 bits of two words for f64.
+template <class T, class F>
+void map_unit(const RandomDraw& draw, Tensor& y, bool wide, double half, F&& f) {
+  T* out = y.data<T>();
+  const int64_t n = y.numel();
+  if constexpr (std::is_same_v<T, double>) {
+    for_each_block<2>(draw, n, [=](const Philox::Words& w, int64_t first) {
+      for (int64_t k = 0; k < std::min<int64_t>(2, n - first); ++k)
+        out[first + k] = f((math::bits53(w.v[2 * k], w.v[2 * k + 1]) + half) * 0x1p-53);
+    });
+  } else {
+    for_each_block<1>(draw, n, [=](const Philox::Words& w, int64_t first) {
+      for (int64_t k = 0; k < std::min<int64_t>(4, n - first); ++k)
+        out[first + k] = static_cast<T>(f(wide ? (static_cast<double>(w.v[k]) + half) * 0x1p-32
+                                               : static_cast<double>(w.v[k] >> 8) * 0x1p-24));
+    });
+  }
+}
+
+void random_uniform_cpu(const RandomDraw& draw, double lo, double hi, Tensor& y) {
+  dispatch_float(y.dtype(), "rand", [&]<class T>() {
+    map_unit<T>(draw, y, false, 0, [=](double u) {
+      const T v = static_cast<T>(lo + (hi - lo) * u);
+      return v < static_cast<T>(hi) ? v : std::nextafter(static_cast<T>(hi), static_cast<T>(lo));
+    });
+  });
+}
+
+void random_normal_cpu(const RandomDraw& draw, double mean, double stddev, Tensor& y) {
+  const int64_t n = y.numel();
+  const auto put = [=](auto* out, int64_t at, math::NormalPair pair) {
+    using T = std::remove_pointer_t<decltype(out)>;
+    if (at < n) out[at] = static_cast<T>(mean + stddev * pair.a);
+    if (at + 1 < n) out[at + 1] = static_cast<T>(mean + stddev * pair.b);
+  };
+  if (y.dtype() == DType::f64) {
+    double* out = y.data<double>();
+    for_each_block<2>(draw, n, [=](const Philox::Words& w, int64_t first) {
+      put(out, first,
+          math::box_muller(1.0 - math::bits53(w.v[0], w.v[1]) * 0x1p-53,
+                           math::bits53(w.v[2], w.v[3]) * 0x1p-53));
+    });
+    return;
+  }
+  float* out = y.data<float>();
+  for_each_block<1>(draw, n, [=](const Philox::Words& w, int64_t first) {
+    for (int k = 0; k < 4; k += 2)
+      put(out, first + k,
+          math::box_muller((static_cast<double>(w.v[k]) + 1.0) * 0x1p-32,
+                           static_cast<double>(w.v[k + 1]) * 0x1p-32));
+  });
+}
+
+void random_trunc_normal_cpu(const RandomDraw& draw, double mean, double stddev, double lo,
+                             double hi, Tensor& y) {
+  constexpr double kSqrt2 = 1.414213562373095048802;
+  const auto below = [=](double v) { return 0.5 * std::erfc(-(v - mean) / (stddev * kSqrt2)); };
+  const double from = below(lo), to = below(hi);
+  dispatch_float(y.dtype(), "trunc_normal", [&]<class T>() {
+    map_unit<T>(draw, y, true, 0.5, [=](double u) {
+      const double x = 2.0 * (from + (to - from) * u) - 1.0;
+      const double v = mean + stddev * kSqrt2 * math::erfinv(x);
+      return std::clamp(v, lo, hi);  // rounding, or a cut so far out that x is -1 or 1
+    });
+  });
+}
+
+void random_int_cpu(const RandomDraw& draw, int64_t lo, uint64_t range, Tensor& y) {
+  int64_t* out = y.data<int64_t>();
+  const int64_t n = y.numel();
+  for_each_block<2>(draw, n, [=](const Philox::Words& w, int64_t first) {
+    for (int64_t k = 0; k < std::min<int64_t>(2, n - first); ++k) {
+      const uint64_t bits = uint64_t{w.v[2 * k]} << 32 | w.v[2 * k + 1];
+      const auto above = static_cast<uint64_t>(static_cast<unsigned __int128>(bits) * range >> 64);
+      out[first + k] = static_cast<int64_t>(static_cast<uint64_t>(lo) + above);
+    }
+  });
+}
+
+void random_bernoulli_cpu(const RandomDraw& draw, const Tensor& probabilities, Tensor& y) {
+  const int64_t n = y.numel();
+  dispatch_all(y.dtype(), "bernoulli", [&]<class T>() {
+    T* out = y.data<T>();
+    dispatch_float(probabilities.dtype(), "bernoulli", [&]<class P>() {
+      const P* p = probabilities.data<P>();
+      const int64_t step = probabilities.numel() == 1 ? 0 : 1;
+      for_each_block<1>(draw, n, [=](const Philox::Words& w, int64_t first) {
+        for (int64_t k = 0; k < std::min<int64_t>(4, n - first); ++k) {
+          const double u = static_cast<double>(w.v[k] >> 8) * 0x1p-24;
+          out[first + k] = static_cast<T>(u < static_cast<double>(p[(first + k) * step]) ? 1 : 0);
+        }
+      });
+    });
+  });
+}
+
+void random_permutation_cpu(const RandomDraw& draw, Tensor& y) {
+  const int64_t n = y.numel();
+  std::vector<std::pair<uint64_t, int64_t>> keys(static_cast<size_t>(n));
+  for_each_block<2>(draw, n, [&](const Philox::Words& w, int64_t first) {
+    for (int64_t k = 0; k < std::min<int64_t>(2, n - first); ++k)
+      keys[static_cast<size_t>(first + k)] = {uint64_t{w.v[2 * k]} << 32 | w.v[2 * k + 1],
+                                              first + k};
+  });
+  std::sort(keys.begin(), keys.end());
+  int64_t* out = y.data<int64_t>();
+  for (int64_t i = 0; i < n; ++i) out[i] = keys[static_cast<size_t>(i)].second;
+}
+
+}  // namespace
+
+TESSERA_KERNEL(random_uniform, cpu, random_uniform_cpu);
+TESSERA_KERNEL(random_normal, cpu, random_normal_cpu);
+TESSERA_KERNEL(random_trunc_normal, cpu, random_trunc_normal_cpu);
+TESSERA_KERNEL(random_int, cpu, random_int_cpu);
+TESSERA_KERNEL(random_bernoulli, cpu, random_bernoulli_cpu);
+TESSERA_KERNEL(random_permutation, cpu, random_permutation_cpu);
+
+}  // namespace tessera
