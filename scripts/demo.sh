@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# From a bare Debian machine to a trained re-identification network and a report with pictures.
+# Usage: demo.sh                     the built-in demonstration, report in runs/demo/report.html
+#        demo.sh --data DIR [...]    trains on a folder in Market-1501 layout instead (options of
+#                                    `tessera reid train`)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/bootstrap.sh build
+cmake --preset demo >/dev/null
+cmake --build --preset demo --parallel "$(nproc)"
+for argument in "$@"; do
+  case $argument in
+    --data | --data=* | --data_dir | --data_dir=*) exec build/demo/tessera reid train "$@" ;;
+  esac
+done
+exec build/demo/tessera reid demo "$@"
