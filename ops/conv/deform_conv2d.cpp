@@ -1,0 +1,188 @@
+#include "ops/conv/deform_conv2d.h"
+
+#include "autograd/apply.h"
+#include "ops/conv/conv2d.h"
+#include "ops/index/view.h"
+#include "ops/reduce/sum.h"
+#include "tensor/view.h"
+
+namespace tessera {
+namespace {
+
+Tensor dense(const Tensor& t) { return t.defined() ? view::contiguous(t) : t; }
+
+// Sizes of the columns; throws when the operands do not fit.
+Shape check_columns(std::string_view op, const Tensor& x, const Tensor& offset, const Tensor& mask,
+                    Size2 k, const DeformConv2dOptions& o) {
+  TESSERA_CHECK(ValueError,
+                o.stride.h >= 1 && o.stride.w >= 1 && o.dilation.h >= 1 && o.dilation.w >= 1 &&
+                    o.padding.h >= 0 && o.padding.w >= 0,
+                op, ": needs stride and dilation >= 1 and padding >= 0, got ", o.stride, ", ",
+                o.dilation, ", ", o.padding);
+  TESSERA_CHECK(ValueError, o.groups >= 1 && o.deform_groups >= 1, op,
+                ": groups and deform_groups must be at least 1, got ", o.groups, " and ",
+                o.deform_groups);
+  const Shape &xs = x.shape(), &os = offset.shape();
+  TESSERA_CHECK(ShapeError, xs.rank() == 4 && os.rank() == 4, op,
+                ": input and offset must be (N, H, W, C), got ", xs, " and ", os);
+  TESSERA_CHECK(DTypeError,
+                is_floating(x.dtype()) && offset.dtype() == x.dtype() &&
+                    (!mask.defined() || mask.dtype() == x.dtype()),
+                op, ": needs one floating dtype, got ", x.dtype(), " and offset ", offset.dtype());
+  TESSERA_CHECK(ShapeError, k.h >= 1 && k.w >= 1, op, ": empty filter ", k, " for input ", xs);
+  TESSERA_CHECK(ShapeError, xs[3] % o.groups == 0 && xs[3] % o.deform_groups == 0, op,
+                ": groups=", o.groups, " and deform_groups=", o.deform_groups,
+                " must divide the channels of input ", xs);
+  const int64_t room_h = xs[1] + 2 * o.padding.h - o.dilation.h * (k.h - 1) - 1;
+  const int64_t room_w = xs[2] + 2 * o.padding.w - o.dilation.w * (k.w - 1) - 1;
+  TESSERA_CHECK(ShapeError, room_h >= 0 && room_w >= 0, op, ": filter ", k, " with dilation ",
+                o.dilation, " is larger than input ", xs, " with padding ", o.padding);
+  const int64_t ho = room_h / o.stride.h + 1, wo = room_w / o.stride.w + 1;
+  const int64_t taps = o.deform_groups * k.h * k.w;
+  const Shape want{xs[0], ho, wo, 2 * taps};
+  TESSERA_CHECK(ShapeError, os == want, op, ": offset must be ", want, ", got ", os, " for input ",
+                xs, " and filter ", k);
+  const Shape want_mask{xs[0], ho, wo, taps};
+  TESSERA_CHECK(ShapeError, !mask.defined() || mask.shape() == want_mask, op, ": mask must be ",
+                want_mask, ", got ", mask.defined() ? mask.shape() : Shape{}, " for input ", xs,
+                " and filter ", k);
+  return {xs[0], ho, wo, k.h * k.w * xs[3]};
+}
+
+// Inputs: gradient of the columns, x, offset, mask. Outputs: gradients of the last three.
+struct DeformColumnsGrad {
+  static constexpr std::string_view name = "deform_columns_grad";
+  Size2 kernel;
+  DeformConv2dOptions options;
+  bool want_x, want_sampling;
+
+  Tensors forward(Ctx&, const Tensors& in) const {
+    const Tensor &g = in[0], &x = in[1], &offset = in[2], &mask = in[3];
+    Tensor gx = want_x ? empty_like(x) : Tensor();
+    Tensor goffset = want_sampling ? empty_like(offset) : Tensor();
+    Tensor gmask = want_sampling && mask.defined() ? empty_like(mask) : Tensor();
+    if (g.numel() > 0) {
+      kernel::deform_columns_grad.get(x.device())(dense(g), dense(x), dense(offset), dense(mask),
+                                                  kernel, options, gx, goffset, gmask);
+    } else {
+      for (Tensor* t : {&gx, &goffset, &gmask})
+        if (t->defined()) fill_(*t, 0);
+    }
+    return {gx, goffset, gmask};
+  }
+  Grads backward(const Ctx&, const Grads&) const {
+    throw NotImplementedError(
+        "deform_conv2d: the gradient in input, offset and mask cannot be differentiated again");
+  }
+};
+
+struct DeformColumns {
+  static constexpr std::string_view name = "deform_columns";
+  Size2 kernel;
+  DeformConv2dOptions options;
+  Shape shape;
+
+  Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& offset, const Tensor& mask) const {
+    ctx.save({x, offset, mask});
+    Tensor columns = empty(shape, x.dtype(), x.device());
+    if (columns.numel() > 0)
+      kernel::deform_columns.get(x.device())(dense(x), dense(offset), dense(mask), kernel, options,
+                                             columns);
+    return columns;
+  }
+  Grads backward(const Ctx& ctx, const Tensor& g) const {
+    return apply_list(DeformColumnsGrad{kernel, options, ctx.needs_grad(0),
+                                        ctx.needs_grad(1) || ctx.needs_grad(2)},
+                      {g, ctx.saved(0), ctx.saved(1), ctx.saved(2)});
+  }
+};
+
+// The columns times the filters, a convolution with 1 x 1 filters. The columns are made image by
+// image and made again in backward instead of being kept: they are KH * KW times x.
+struct DeformConv2d {
+  static constexpr std::string_view name = "deform_conv2d";
+  DeformConv2dOptions options;
+  Shape columns_shape, w_shape;
+
+  Size2 filter() const { return {w_shape[1], w_shape[2]}; }
+  Shape flat_w() const { return {w_shape[0], 1, 1, w_shape[1] * w_shape[2] * w_shape[3]}; }
+
+  Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& offset, const Tensor& mask,
+                 const Tensor& w, const Tensor& bias) const {
+    ctx.save({x, offset, mask, w});
+    const Shape& c = columns_shape;
+    Tensor y = empty({c[0], c[1], c[2], w_shape[0]}, x.dtype(), x.device());
+    if (y.numel() == 0) return y;
+    const Tensor flat = view::reshape(dense(w), flat_w()), dense_bias = dense(bias);
+    const Tensor dx = dense(x), doff = dense(offset), dmask = dense(mask);
+    Tensor columns = empty({1, c[1], c[2], c[3]}, x.dtype(), x.device());
+    for (int64_t n = 0; n < c[0]; ++n) {
+      const auto image = [n](const Tensor& t) {
+        return t.defined() ? view::slice(t, 0, n, n + 1) : t;
+      };
+      if (columns.numel() > 0)
+        kernel::deform_columns.get(x.device())(image(dx), image(doff), image(dmask), filter(),
+                                               options, columns);
+      Tensor out = image(y);
+      kernel::conv2d.get(x.device())(columns, flat, {dense_bias}, {.groups = options.groups}, out);
+    }
+    return y;
+  }
+
+  Grads backward(const Ctx& ctx, const Tensor& g) const {
+    const Tensor x = ctx.saved(0), offset = ctx.saved(1), mask = ctx.saved(2), w = ctx.saved(3);
+    const Conv2dOptions product{.groups = options.groups};
+    Grads grads(5);
+    if (ctx.needs_grad(0) || ctx.needs_grad(1) || ctx.needs_grad(2)) {
+      const Tensor gcolumns = conv2d_input_grad(g, reshape(w, flat_w()), columns_shape, product);
+      const Tensors parts = apply_list(DeformColumnsGrad{filter(), options, ctx.needs_grad(0),
+                                                         ctx.needs_grad(1) || ctx.needs_grad(2)},
+                                       {gcolumns, x, offset, mask});
+      std::copy(parts.begin(), parts.end(), grads.begin());
+    }
+    if (ctx.needs_grad(3)) {
+      const Tensor columns = deform_columns(x, offset, mask, filter(), options);
+      grads[3] = reshape(conv2d_weight_grad(g, columns, flat_w(), product), w_shape);
+    }
+    if (ctx.needs_grad(4)) grads[4] = sum(g, {0, 1, 2});
+    return grads;
+  }
+};
+
+}  // namespace
+
+namespace kernel {
+constinit KernelSlot<void(const Tensor&, const Tensor&, const Tensor&, Size2,
+                          const DeformConv2dOptions&, Tensor&)>
+    deform_columns{"deform_columns"};
+constinit KernelSlot<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, Size2,
+                          const DeformConv2dOptions&, Tensor&, Tensor&, Tensor&)>
+    deform_columns_grad{"deform_columns_grad"};
+}  // namespace kernel
+
+Tensor deform_columns(const Tensor& x, const Tensor& offset, const Tensor& mask, Size2 kernel,
+                      const DeformConv2dOptions& options) {
+  const Shape shape = check_columns("deform_columns", x, offset, mask, kernel, options);
+  return apply(DeformColumns{kernel, options, shape}, x, offset, mask);
+}
+
+Tensor deform_conv2d(const Tensor& x, const Tensor& offset, const Tensor& mask, const Tensor& w,
+                     const Tensor& bias, const DeformConv2dOptions& options) {
+  constexpr std::string_view op = "deform_conv2d";
+  const Shape& ws = w.shape();
+  TESSERA_CHECK(ShapeError, ws.rank() == 4, op, ": weight must be (O, KH, KW, C / groups), got ",
+                ws, " for input ", x.shape());
+  TESSERA_CHECK(DTypeError, w.dtype() == x.dtype(), op, ": input is ", x.dtype(), ", weight ",
+                w.dtype());
+  const Shape columns = check_columns(op, x, offset, mask, {ws[1], ws[2]}, options);
+  TESSERA_CHECK(ShapeError, ws[3] * options.groups == x.size(3) && ws[0] % options.groups == 0, op,
+                ": weight ", ws, " with groups=", options.groups, " expects ",
+                ws[3] * options.groups, " input channels and a multiple of ", options.groups,
+                " outputs, got input ", x.shape());
+  TESSERA_CHECK(ShapeError, !bias.defined() || bias.shape() == Shape{ws[0]}, op, ": bias must be [",
+                ws[0], "], got ", bias.defined() ? bias.shape() : Shape{}, " for input ",
+                x.shape());
+  return apply(DeformConv2d{options, columns, ws}, x, offset, mask, w, bias);
+}
+
+}  // namespace tessera

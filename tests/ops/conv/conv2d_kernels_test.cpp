@@ -1,0 +1,239 @@
+// The CPU kernels of one convolution against each other: the slot's choice alone would leave the
+// others, and the f32 gradients, untested.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "autograd/node.h"
+#include "ops/conv/conv2d_cpu.h"
+#include "tensor/parallel.h"
+#include "tensor/view.h"
+#include "tests/ops/conv/conv_reference.h"
+#include "tests/ops/op_case.h"
+
+namespace tessera::testing {
+namespace {
+
+struct Geometry {
+  Shape x, w;
+  Conv2dOptions options;
+};
+
+std::vector<Geometry> geometries() {
+  return {
+      {{2, 9, 11, 19}, {37, 3, 3, 19}, {.padding = 1}},
+      {{2, 14, 14, 32}, {64, 3, 3, 32}, {.stride = 2, .padding = 1}},
+      {{1, 15, 17, 3}, {16, 7, 7, 3}, {.stride = 2, .padding = 3}},
+      {{2, 8, 8, 64}, {48, 1, 1, 64}, {.stride = 2}},
+      {{1, 12, 9, 16}, {16, 3, 3, 4}, {.stride = {2, 1}, .padding = {1, 0}, .groups = 4}},
+      {{1, 9, 9, 64}, {64, 3, 3, 2}, {.stride = 2, .padding = 1, .groups = 32}},
+      {{1, 9, 9, 15}, {10, 3, 3, 3}, {.padding = 2, .dilation = 2, .groups = 5}},
+      {{2, 11, 17, 72}, {72, 3, 3, 1}, {.padding = 1, .groups = 72}},
+      {{2, 13, 12, 41}, {41, 5, 5, 1}, {.stride = 2, .padding = 2, .groups = 41}},
+      {{1, 10, 9, 20},
+       {20, 2, 3, 1},
+       {.stride = 3, .padding = {0, 1}, .dilation = 2, .groups = 20}},
+      {{1, 9, 14, 24}, {72, 3, 3, 1}, {.stride = {1, 2}, .padding = 1, .groups = 24}},
+      {{1, 6, 7, 300}, {420, 1, 1, 300}, {}},
+  };
+}
+
+template <class T>
+Tensor random(const std::string& name, const Shape& shape) {
+  return view::to(from_vector(hash_uniform(name, numel(shape)), shape), dtype_of<T>());
+}
+
+// The three passes of one implementation, as f64 tensors.
+template <class T, class Forward, class InputGrad, class WeightGrad>
+Tensors run(const Geometry& c, Forward forward, InputGrad input_grad, WeightGrad weight_grad) {
+  const Shape ys = conv_output_shape(c.x, c.w, c.options);
+  const conv::ConvShape s = conv::make_shape(c.x, c.w, ys, c.options);
+  const Tensor x = random<T>("x", c.x), w = random<T>("w", c.w), g = random<T>("g", ys);
+  const Tensor bias = random<T>("bias", {c.w[0]});
+  Tensors out;
+  for (const Shape& shape : {ys, c.x, c.w}) {
+    Tensor t = empty(shape, dtype_of<T>());
+    fill_(t, NAN);
+    out.push_back(t);
+  }
+  forward(s, x.data<T>(), w, bias.data<T>(), out[0].data<T>());
+  input_grad(s, g.data<T>(), w, out[1].data<T>());
+  weight_grad(s, g.data<T>(), x.data<T>(), out[2].data<T>());
+  for (Tensor& t : out) t = view::to(t, DType::f64);
+  return out;
+}
+
+#define TESSERA_RUN(T, space, geometry)                                                \
+  run<T>(                                                                              \
+      geometry,                                                                        \
+      [](const conv::ConvShape& s, const T* x, const Tensor& w, const T* bias, T* y) { \
+        conv::space::forward(s, x, w.data<T>(), bias, y);                              \
+      },                                                                               \
+      [](const conv::ConvShape& s, const T* g, const Tensor& w, T* gx) {               \
+        conv::space::input_grad(s, g, w.data<T>(), gx);                                \
+      },                                                                               \
+      [](const conv::ConvShape& s, const T* g, const T* x, T* gw) {                    \
+        conv::space::weight_grad(s, g, x, gw);                                         \
+      })
+
+void expect_close(const Tensors& got, const Tensors& want, double relative) {
+  for (size_t t = 0; t < want.size(); ++t) {
+    const std::vector<double> a = got[t].to_vector<double>(), b = want[t].to_vector<double>();
+    double scale = 0;
+    for (double v : b) scale = std::max(scale, std::abs(v));
+    for (size_t i = 0; i < b.size(); ++i)
+      ASSERT_NEAR(a[i], b[i], relative * scale)
+          << "pass " << t << ", element " << i << " of " << got[t].shape();
+  }
+}
+
+void expect_same_bits(const Tensors& a, const Tensors& b) {
+  for (size_t t = 0; t < a.size(); ++t)
+    EXPECT_EQ(std::memcmp(a[t].raw_data(), b[t].raw_data(), static_cast<size_t>(a[t].nbytes())), 0)
+        << "pass " << t;
+}
+
+std::string label(const Geometry& c) {
+  return cat(c.x, c.w, " stride ", c.options.stride, " groups ", c.options.groups);
+}
+
+TEST(ConvKernels, PlainMatchesTheDefinition) {
+  for (const Geometry& c : geometries()) {
+    SCOPED_TRACE(label(c));
+    const Shape ys = conv_output_shape(c.x, c.w, c.options);
+    const Tensor x = random<double>("x", c.x), w = random<double>("w", c.w);
+    const Tensor g = random<double>("g", ys), bias = random<double>("bias", {c.w[0]});
+    const Tensors want{reference_conv2d(x, w, bias, c.options),
+                       reference_input_grad(g, w, c.x, c.options),
+                       reference_weight_grad(g, x, c.w, c.options)};
+    expect_close(TESSERA_RUN(double, plain, c), want, 1e-13);
+    expect_close(TESSERA_RUN(float, plain, c), want, 1e-5);
+  }
+}
+
+TEST(ConvKernels, ImplicitGemmMatchesPlain) {
+  for (const Geometry& c : geometries()) {
+    SCOPED_TRACE(label(c));
+    const Tensors want = TESSERA_RUN(double, plain, c);
+    expect_close(TESSERA_RUN(double, implicit_gemm, c), want, 1e-13);
+    expect_close(TESSERA_RUN(float, implicit_gemm, c), want, 1e-5);
+  }
+}
+
+TEST(ConvKernels, DepthwiseMatchesPlain) {
+  int run_count = 0;
+  for (const Geometry& c : geometries()) {
+    const Shape ys = conv_output_shape(c.x, c.w, c.options);
+    if (!conv::depthwise::applies(conv::make_shape(c.x, c.w, ys, c.options))) continue;
+    SCOPED_TRACE(label(c));
+    ++run_count;
+    const Tensors want = TESSERA_RUN(double, plain, c);
+    expect_close(TESSERA_RUN(double, depthwise, c), want, 1e-13);
+    expect_close(TESSERA_RUN(float, depthwise, c), want, 1e-5);
+  }
+  EXPECT_EQ(run_count, 4);
+}
+
+TEST(ConvKernels, ResultDoesNotDependOnThreads) {
+  for (const Geometry& c : geometries()) {
+    SCOPED_TRACE(label(c));
+    const bool depthwise = c.options.groups == c.x[3];
+    const auto all = [&] {
+      return depthwise ? TESSERA_RUN(float, depthwise, c) : TESSERA_RUN(float, implicit_gemm, c);
+    };
+    set_num_threads(1);
+    const Tensors one = all();
+    set_num_threads(3);
+    const Tensors three = all();
+    set_num_threads(0);
+    expect_same_bits(one, three);
+  }
+}
+
+TEST(ConvKernels, HalfTypesComputeInFloat) {
+  const Geometry c = geometries()[0];
+  const Tensor x = random<float>("x", c.x), w = random<float>("w", c.w);
+  const Tensor bias = random<float>("bias", {c.w[0]});
+  for (const DType half : {DType::f16, DType::bf16}) {
+    const Tensor hx = view::to(x, half), hw = view::to(w, half), hb = view::to(bias, half);
+    const Tensor want = view::to(conv2d(view::to(hx, DType::f32), view::to(hw, DType::f32),
+                                        view::to(hb, DType::f32), c.options),
+                                 half);
+    const Tensor got = conv2d(hx, hw, hb, c.options);
+    EXPECT_EQ(got.dtype(), half);
+    EXPECT_EQ(got.to_vector<float>(), want.to_vector<float>());
+  }
+}
+
+#if !defined(TESSERA_REFERENCE)
+
+TEST(ConvOnednn, MatchesPlain) {
+  for (const int threads : {1, 2}) {
+    set_num_threads(threads);
+    for (const Geometry& c : geometries()) {
+      SCOPED_TRACE(label(c));
+      // What it declines stays undone; the implicit GEMM covers it.
+      const Tensors got = run<float>(
+          c,
+          [](const conv::ConvShape& s, const float* x, const Tensor& w, const float* b, float* y) {
+            if (!conv::onednn::forward(s, x, w, b, y))
+              conv::implicit_gemm::forward(s, x, w.data<float>(), b, y);
+          },
+          [](const conv::ConvShape& s, const float* g, const Tensor& w, float* gx) {
+            if (!conv::onednn::input_grad(s, g, w, gx))
+              conv::implicit_gemm::input_grad(s, g, w.data<float>(), gx);
+          },
+          [](const conv::ConvShape& s, const float* g, const float* x, float* gw) {
+            if (!conv::onednn::weight_grad(s, g, x, gw))
+              conv::implicit_gemm::weight_grad(s, g, x, gw);
+          });
+      expect_close(got, TESSERA_RUN(double, plain, c), 1e-5);
+    }
+  }
+  set_num_threads(0);
+}
+
+// Packed weights follow in-place writes, end with their storage, and are told apart by offset.
+TEST(ConvOnednn, PackedWeightsFollowTheirTensor) {
+  const Conv2dOptions options{.padding = 1};
+  const Tensor x = random<float>("x", {1, 8, 8, 32});
+  const auto reference = [&](const Tensor& w) {
+    return reference_conv2d(x, w, {}, options).to_vector<double>();
+  };
+  const auto expect_matches = [&](const Tensor& w) {
+    const std::vector<double> got = conv2d(x, w, {}, options).to_vector<double>();
+    const std::vector<double> want = reference(w);
+    for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-3);
+  };
+  const int64_t before = conv::onednn::packed_weights();
+  {
+    Tensor both = random<float>("w", {2, 32, 3, 3, 32});
+    const Tensor first = view::select(both, 0, 0), second = view::select(both, 0, 1);
+    expect_matches(first);
+    expect_matches(second);
+    expect_matches(first);
+    const int64_t held = conv::onednn::packed_weights();
+    copy_(both, random<float>("changed", both.shape()));
+    expect_matches(first);
+    expect_matches(second);
+    EXPECT_EQ(conv::onednn::packed_weights(), held);
+  }
+  EXPECT_EQ(conv::onednn::packed_weights(), before);
+  // New weights in every call, most likely at a recycled address.
+  for (int i = 0; i < 100; ++i) {
+    const Tensor w = random<float>(cat("w", i), {32, 3, 3, 32});
+    if (i % 20 == 0) {
+      expect_matches(w);
+    } else {
+      conv2d(x, w, {}, options);
+    }
+  }
+  EXPECT_EQ(conv::onednn::packed_weights(), before);
+}
+
+#endif
+
+}  // namespace
+}  // namespace tessera::testing
