@@ -1,0 +1,232 @@
+#include "ops/norm/channel_norm_cpu.h"
+
+namespace tessera {
+namespace {
+
+using namespace cpu;
+
+// Sums of one block: g and g * (x - shift) per channel, two rows to a step.
+template <class T, class C>
+void block_products(const T* __restrict__ g, const T* __restrict__ x, int64_t rows,
+                    int64_t channels, const C* __restrict__ shift, C* __restrict__ s1,
+                    C* __restrict__ s2) {
+  std::fill(s1, s1 + channels, C(0));
+  std::fill(s2, s2 + channels, C(0));
+  int64_t r = 0;
+  for (; r + 2 <= rows; r += 2) {
+    const T* __restrict__ p = g + r * channels;
+    const T* __restrict__ q = x + r * channels;
+    for (int64_t c = 0; c < channels; ++c) {
+      const C g0 = static_cast<C>(p[c]), g1 = static_cast<C>(p[c + channels]);
+      s1[c] += g0 + g1;
+      s2[c] += g0 * (static_cast<C>(q[c]) - shift[c]) +
+               g1 * (static_cast<C>(q[c + channels]) - shift[c]);
+    }
+  }
+  if (r < rows) {
+    for (int64_t c = 0; c < channels; ++c) {
+      const C g0 = static_cast<C>(g[r * channels + c]);
+      s1[c] += g0;
+      s2[c] += g0 * (static_cast<C>(x[r * channels + c]) - shift[c]);
+    }
+  }
+}
+
+// gx = a g + p (x - shift) + q, see combine_products. `centred` is false when p = q = 0.
+template <class T, class C>
+void input_gradient(const T* g, const T* x, const NormLayout& l, const Scratch<C>& coefficients,
+                    bool centred, T* gx) {
+  parallel_for(0, l.batch * l.spatial, row_grain(l.channels), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const C* base = coefficients.row(r / l.spatial * 4);
+      const C* __restrict__ a = base;
+      const C* __restrict__ p = base + l.channels;
+      const C* __restrict__ q = base + 2 * l.channels;
+      const C* __restrict__ shift = base + 3 * l.channels;
+      const T* __restrict__ gr = g + r * l.channels;
+      const T* __restrict__ xr = x + r * l.channels;
+      T* __restrict__ to = gx + r * l.channels;
+      if (centred) {
+        for (int64_t c = 0; c < l.channels; ++c)
+          to[c] = static_cast<T>(a[c] * static_cast<C>(gr[c]) +
+                                 (p[c] * (static_cast<C>(xr[c]) - shift[c]) + q[c]));
+      } else {
+        for (int64_t c = 0; c < l.channels; ++c)
+          to[c] = static_cast<T>(a[c] * static_cast<C>(gr[c]));
+      }
+    }
+  });
+}
+
+template <class T>
+class Backward {
+  using C = compute_t<T>;
+
+ public:
+  Backward(const Tensor& g, const Tensor& x, const NormLayout& l, const Tensor& weight, double eps,
+           bool given, const Tensor& mean, const Tensor& var)
+      : g_(g.data<T>()),
+        x_(x.data<T>()),
+        l_(l),
+        affine_(weight, Tensor()),
+        given_(given),
+        mean_(mean.data<C>()),
+        coefficients_(4 * l.batch, l.channels) {
+    for (int64_t i = 0; i < l.batch * l.groups(); ++i)
+      rstd_.push_back(inverse_deviation(var.data<C>()[i], eps));
+    for (int64_t b = 0; b < l.batch; ++b) {
+      for (int64_t c = 0; c < l.channels; ++c) {
+        const int64_t i = b * l.groups() + c / l.group;
+        coefficients_.row(4 * b)[c] = rstd_[static_cast<size_t>(i)] * affine_.w(c);
+        coefficients_.row(4 * b + 3)[c] = mean_[i];
+      }
+    }
+  }
+
+  void run(Tensor& gx, Tensor& gw, Tensor& gb) {
+    const bool centred = !given_ && gx.defined();
+    if (centred || gw.defined()) {
+      std::vector<double> weight_sums(static_cast<size_t>(2 * l_.channels));
+      reduce(weight_sums);
+      if (gw.defined()) {
+        for (int64_t c = 0; c < l_.channels; ++c) {
+          gw.data<C>()[c] = static_cast<C>(weight_sums[static_cast<size_t>(c)]);
+          gb.data<C>()[c] = static_cast<C>(weight_sums[static_cast<size_t>(l_.channels + c)]);
+        }
+      }
+    }
+    if (gx.defined()) input_gradient(g_, x_, l_, coefficients_, centred, gx.data<T>());
+  }
+
+ private:
+  void reduce(std::vector<double>& weight_sums) {
+    const int64_t blocks = blocks_per_entry(l_);
+    const Scratch<C> s1(l_.batch * blocks, l_.channels), s2(l_.batch * blocks, l_.channels);
+    for_blocks(l_, [&](int64_t b, int64_t first, int64_t rows, int64_t i) {
+      const int64_t at = (b * l_.spatial + first) * l_.channels;
+      block_products(g_ + at, x_ + at, rows, l_.channels, coefficients_.row(4 * b + 3), s1.row(i),
+                     s2.row(i));
+    });
+    std::vector<double> sums(static_cast<size_t>(2 * l_.channels));
+    for (int64_t b = 0; b < l_.batch; ++b) {
+      std::fill(sums.begin(), sums.end(), 0.0);
+      for (int64_t k = b * blocks; k < (b + 1) * blocks; ++k) {
+        const C *p = s1.row(k), *q = s2.row(k);
+        double *u = sums.data(), *v = sums.data() + l_.channels;
+        for (int64_t c = 0; c < l_.channels; ++c) {
+          u[c] += static_cast<double>(p[c]);
+          v[c] += static_cast<double>(q[c]);
+        }
+      }
+      combine_products(b, sums, weight_sums);
+    }
+  }
+
+  // With S1 = sum g, S2 = sum g (x - mean) per channel, A = sum over the group of weight * S,
+  // n elements per group and r = 1 / sqrt(var + eps):
+  //   gx = r weight g - r^3 A2 / n (x - mean) - r A1 / n,   gw = r S2,   gb = S1.
+  void combine_products(int64_t b, const std::vector<double>& sums,
+                        std::vector<double>& weight_sums) {
+    const double n = static_cast<double>(l_.count());
+    for (int64_t first = 0; first < l_.channels; first += l_.group) {
+      const double r =
+          static_cast<double>(rstd_[static_cast<size_t>(b * l_.groups() + first / l_.group)]);
+      double a1 = 0, a2 = 0;
+      for (int64_t c = first; c < first + l_.group; ++c) {
+        const double s1 = sums[static_cast<size_t>(c)];
+        const double s2 = sums[static_cast<size_t>(l_.channels + c)];
+        a1 += static_cast<double>(affine_.w(c)) * s1;
+        a2 += static_cast<double>(affine_.w(c)) * s2;
+        weight_sums[static_cast<size_t>(c)] += r * s2;
+        weight_sums[static_cast<size_t>(l_.channels + c)] += s1;
+      }
+      const int64_t row = 4 * b;
+      std::fill_n(coefficients_.row(row + 1) + first, l_.group,
+                  static_cast<C>(-r * r * r * a2 / n));
+      std::fill_n(coefficients_.row(row + 2) + first, l_.group, static_cast<C>(-r * a1 / n));
+    }
+  }
+
+  const T *g_, *x_;
+  NormLayout l_;
+  Affine<C> affine_;
+  bool given_;
+  const C* mean_;
+  std::vector<C> rstd_;
+  Scratch<C> coefficients_;  // per batch entry: a, p, q, shift
+};
+
+// One block of rows per task: gx row by row, gw and gb summed per block and combined in f64.
+template <class T>
+void layer_norm_backward(const Tensor& g_, const Tensor& x_, const NormLayout& l,
+                         const Tensor& weight, double eps, const Tensor& mean, const Tensor& var,
+                         Tensor& gx_, Tensor& gw_, Tensor& gb_) {
+  using C = compute_t<T>;
+  const int64_t n = l.channels;
+  const NormLayout rows_as_space{1, l.batch, n, n};
+  const Affine<C> affine(weight, Tensor());
+  const std::vector<C> unit(affine.weight ? 0 : static_cast<size_t>(n), C(1));
+  const C* __restrict__ w = affine.weight ? affine.weight : unit.data();
+  const int64_t blocks = gw_.defined() ? blocks_per_entry(rows_as_space) : 0;
+  const Scratch<C> weights(blocks, n), biases(blocks, n);
+  for_blocks(rows_as_space, [&](int64_t, int64_t first, int64_t rows, int64_t i) {
+    if (gw_.defined()) {
+      std::fill_n(weights.row(i), n, C(0));
+      std::fill_n(biases.row(i), n, C(0));
+    }
+    for (int64_t r = first; r < first + rows; ++r) {
+      const T* __restrict__ g = g_.data<T>() + r * n;
+      const T* __restrict__ x = x_.data<T>() + r * n;
+      const C m = mean.data<C>()[r], scale = inverse_deviation(var.data<C>()[r], eps);
+      if (gx_.defined()) {
+        T* __restrict__ gx = gx_.data<T>() + r * n;
+        const C inv = C(1) / static_cast<C>(n);
+        const C a1 = inv * lane_sum<C>(n, [=](int64_t k) { return static_cast<C>(g[k]) * w[k]; });
+        const C a2 = inv * scale * scale * lane_sum<C>(n, [=](int64_t k) {
+                       return static_cast<C>(g[k]) * w[k] * (static_cast<C>(x[k]) - m);
+                     });
+        for (int64_t k = 0; k < n; ++k)
+          gx[k] = static_cast<T>(
+              scale * (static_cast<C>(g[k]) * w[k] - a1 - (static_cast<C>(x[k]) - m) * a2));
+      }
+      if (gw_.defined()) {
+        C* __restrict__ sw = weights.row(i);
+        C* __restrict__ sb = biases.row(i);
+        for (int64_t k = 0; k < n; ++k) {
+          sw[k] += static_cast<C>(g[k]) * (static_cast<C>(x[k]) - m) * scale;
+          sb[k] += static_cast<C>(g[k]);
+        }
+      }
+    }
+  });
+  if (!gw_.defined()) return;
+  for (int64_t k = 0; k < n; ++k) {
+    double sw = 0, sb = 0;
+    for (int64_t i = 0; i < blocks; ++i) {
+      sw += static_cast<double>(weights.row(i)[k]);
+      sb += static_cast<double>(biases.row(i)[k]);
+    }
+    gw_.data<C>()[k] = static_cast<C>(sw);
+    gb_.data<C>()[k] = static_cast<C>(sb);
+  }
+}
+
+void channel_norm_backward_cpu(const Tensor& g, const Tensor& x, const NormLayout& l,
+                               const Tensor& weight, double eps, bool given, const Tensor& mean,
+                               const Tensor& var, Tensor& gx, Tensor& gw, Tensor& gb) {
+  if (x.numel() == 0) {
+    if (gw.defined()) fill_(gw, 0), fill_(gb, 0);
+    return;
+  }
+  dispatch_floating(x.dtype(), "channel_norm_backward", [&]<class T>() {
+    if (!given && is_layer_norm(l))
+      return layer_norm_backward<T>(g, x, l, weight, eps, mean, var, gx, gw, gb);
+    Backward<T>(g, x, l, weight, eps, given, mean, var).run(gx, gw, gb);
+  });
+}
+
+}  // namespace
+
+TESSERA_KERNEL(channel_norm_backward, cpu, channel_norm_backward_cpu);
+
+}  // namespace tessera
