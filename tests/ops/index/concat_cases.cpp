@@ -32,7 +32,8 @@ TESSERA_OP_CASES(concat) {
                                          {{{3}, {0}, {2}}, 0},
                                          {{{0, 3}, {0, 2}}, 1},
                                          {{{1, 1}}, 0}}) {
-    OpCase c{.name = cat("concat_axis", row.axis, "_of", row.shapes.size(), "_", row.shapes[0])};
+    OpCase c{};
+    c.name = cat("concat_axis", row.axis, "_of", row.shapes.size(), "_", row.shapes[0]);
     for (const Shape& s : row.shapes) c.inputs.push_back({.shape = s});
     const int axis = row.axis;
     c.run = [axis](const Tensors& in) { return Tensors{concat(in, axis)}; };

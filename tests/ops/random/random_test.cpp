@@ -56,10 +56,11 @@ TEST(Random, MappingOfWordsIsAsDocumented) {
 
   s = g.state();
   const std::vector<int64_t> k = randint(-3, 7, {5}, g).to_vector<int64_t>();
-  for (uint64_t i = 0; i < 5; ++i)
-    EXPECT_EQ(k[i], -3 + int64_t(uint64_t{word(s, 2 * i)} * 10 +
-                                     (uint64_t{word(s, 2 * i + 1)} * 10 >> 32) >>
-                                 32));
+  for (uint64_t i = 0; i < 5; ++i) {
+    const uint64_t high = uint64_t{word(s, 2 * i)} * 10;
+    const uint64_t low = uint64_t{word(s, 2 * i + 1)} * 10;
+    EXPECT_EQ(k[i], -3 + static_cast<int64_t>((high + (low >> 32)) >> 32));
+  }
 
   s = g.state();
   const std::vector<float> b = bernoulli(0.3, {9}, g).to_vector<float>();
