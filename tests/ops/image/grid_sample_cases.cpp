@@ -67,7 +67,7 @@ Tensor input_grad64(const Tensor& g, const Tensor& grid, const Shape& shape,
 /// be small.
 Tensor grid_grad64(const Tensor& g, const Tensor& x, const Tensor& grid,
                    const GridSampleOptions& o) {
-  constexpr double step = 1.0 / 1024;
+  constexpr double step = 1.0 / 4096;
   return Array::make(grid.shape(),
                      [&](const Dims& i) {
                        Array up(grid), down(grid);
