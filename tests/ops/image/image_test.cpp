@@ -1,0 +1,103 @@
+// Properties of resizing and sampling that single cases do not show.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "autograd/engine.h"
+#include "ops/image/grid_sample.h"
+#include "ops/image/pad.h"
+#include "ops/image/resize.h"
+#include "tensor/view.h"
+#include "tests/ops/op_case.h"
+
+namespace tessera {
+namespace {
+
+using testing::hash_uniform;
+
+Tensor image(const std::string& name, const Shape& shape) {
+  return view::to(from_vector(hash_uniform(name, numel(shape)), shape), DType::f64);
+}
+
+TEST(Resize, NearestMovesEveryDType) {
+  for (DType dtype : {DType::u8, DType::i64, DType::f16, DType::boolean, DType::f32}) {
+    const Tensor x = view::to(from_vector<float>({0, 1, 1, 1}, {1, 2, 2, 1}), dtype);
+    const Tensor y = resize(x, {2, 4}, {ResizeMode::nearest});
+    EXPECT_EQ(y.dtype(), dtype);
+    EXPECT_EQ(y.to_vector<int64_t>(), (std::vector<int64_t>{0, 0, 1, 1, 1, 1, 1, 1}));
+  }
+}
+
+TEST(Resize, NearestIsExactForWholeFactors) {
+  for (int64_t in = 1; in <= 40; ++in)
+    for (int64_t factor = 1; factor <= 9; ++factor) {
+      const AxisMap up = resize_map(in, in * factor, {ResizeMode::nearest});
+      for (int64_t o = 0; o < in * factor; ++o)
+        ASSERT_EQ(up.index[static_cast<size_t>(o)], o / factor) << in << " x " << factor;
+    }
+}
+
+TEST(Resize, ConstantsStayConstant) {
+  for (ResizeMode mode : {ResizeMode::nearest, ResizeMode::bilinear, ResizeMode::bicubic})
+    for (const double v :
+         resize(ones({1, 7, 5, 2}, DType::f64), {11, 3}, {mode}).to_vector<double>())
+      EXPECT_NEAR(v, 1, 1e-14);
+}
+
+// A linear ramp is reproduced by bilinear interpolation away from the border.
+TEST(Resize, BilinearReproducesRamps) {
+  const Tensor x = view::reshape(view::to(arange(8), DType::f64), {1, 8, 1, 1});
+  const std::vector<double> y = resize(x, {16, 1}).to_vector<double>();
+  for (size_t i = 1; i < 15; ++i) EXPECT_NEAR(y[i], (double(i) + 0.5) / 2 - 0.5, 1e-14);
+}
+
+TEST(Resize, TransposingAMapTwiceGivesIt) {
+  const AxisMap map = resize_map(7, 12, {ResizeMode::bicubic});
+  const AxisMap adjoint = map.transposed();
+  ASSERT_EQ(adjoint.out, 7);
+  ASSERT_EQ(adjoint.in, 12);
+  const AxisMap again = adjoint.transposed();
+  EXPECT_EQ(again.begin, map.begin);
+  double sum = 0, sum_adjoint = 0;
+  for (double w : map.weight) sum += w;
+  for (double w : adjoint.weight) sum_adjoint += w;
+  EXPECT_NEAR(sum, sum_adjoint, 1e-12);
+}
+
+TEST(GridSample, IdentityGridGivesTheImage) {
+  const Tensor x = image("identity", {2, 5, 6, 3});
+  const Tensor eye = from_vector<double>({1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1, 0}, {2, 2, 3});
+  for (bool align : {false, true}) {
+    const Tensor y = grid_sample(x, affine_grid(eye, 5, 6, align), {.align_corners = align});
+    const std::vector<double> got = y.to_vector<double>(), want = x.to_vector<double>();
+    for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-12);
+  }
+}
+
+TEST(GridSample, NanAndInfinityStayInBounds) {
+  const double inf = INFINITY;
+  const Tensor x = ones({1, 3, 3, 1}, DType::f64);
+  Tensor grid = from_vector<double>({NAN, 0, inf, 0, -inf, 0, 1e30, -1e30}, {1, 1, 4, 2});
+  for (GridPadding padding : {GridPadding::zeros, GridPadding::border, GridPadding::reflection}) {
+    Tensor at = view::clone(grid);
+    at.set_requires_grad(true);
+    const Tensor y = grid_sample(x, at, {.padding = padding});
+    const std::vector<double> v = y.to_vector<double>();
+    EXPECT_EQ(v[0], 0);
+    for (double e : v) EXPECT_TRUE(e == 0 || e == 1) << e;
+    const Tensor g = grad({y}, {at}, {ones_like(y)})[0];
+    EXPECT_EQ(g.shape(), grid.shape());
+  }
+  EXPECT_EQ(grid_sample(x, grid, {.padding = GridPadding::border}).to_vector<double>()[1], 1);
+}
+
+TEST(Pad, KeepsDTypeAndFillsValue) {
+  const Tensor x = full({1, 1, 1, 1}, 3, DType::u8);
+  const Tensor y = pad(x, {.left = 1}, PadMode::constant, 7);
+  EXPECT_EQ(y.dtype(), DType::u8);
+  EXPECT_EQ(y.to_vector<int64_t>(), (std::vector<int64_t>{7, 3}));
+}
+
+}  // namespace
+}  // namespace tessera
