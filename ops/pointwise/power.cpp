@@ -1,0 +1,144 @@
+#include "ops/pointwise/power.h"
+
+#include "ops/pointwise/comparison.h"
+#include "ops/pointwise/exponential.h"
+#include "ops/pointwise/pointwise_op.h"
+#include "ops/pointwise/where.h"
+#include "ops/reduce/sum.h"
+
+namespace tessera {
+namespace {
+
+struct SqrtRule {
+  static constexpr std::string_view name = "sqrt", grad_name = "sqrt_grad";
+  static constexpr auto* slot = &kernel::sqrt;
+  static constexpr auto* grad_slot = &kernel::sqrt_grad;
+  static constexpr bool from_output = true;
+  PointwiseArgs args;
+  Tensor second(const Tensor& gg, const Tensor& y) const { return gg * reciprocal(y * y, -0.5); }
+};
+
+struct RsqrtRule {
+  static constexpr std::string_view name = "rsqrt", grad_name = "rsqrt_grad";
+  static constexpr auto* slot = &kernel::rsqrt;
+  static constexpr auto* grad_slot = &kernel::rsqrt_grad;
+  static constexpr bool from_output = true;
+  PointwiseArgs args;
+  Tensor second(const Tensor& gg, const Tensor& y) const { return gg * (y * y) * -1.5; }
+};
+
+struct SquareRule {
+  static constexpr std::string_view name = "square", grad_name = "square_grad";
+  static constexpr auto* slot = &kernel::square;
+  static constexpr auto* grad_slot = &kernel::square_grad;
+  static constexpr bool from_output = false;
+  PointwiseArgs args;
+  Tensor second(const Tensor& gg, const Tensor&) const { return gg * 2.0; }
+};
+
+struct PowScalarOp {
+  static constexpr std::string_view name = "pow";
+  double exponent;
+  Tensor forward(Ctx& ctx, const Tensor& x) const {
+    TESSERA_CHECK(DTypeError, is_floating(x.dtype()), "pow: needs a floating dtype, got ",
+                  x.dtype(), " of shape ", x.shape());
+    ctx.save({x});
+    Tensor y = empty_like(x);
+    kernel::pow_scalar.get(x.device())(x, exponent, y);
+    return y;
+  }
+  Grads backward(const Ctx& ctx, const Tensor& g) const {
+    if (exponent == 0) return {zeros_like(g)};
+    return {g * (pow(ctx.saved(0), exponent - 1) * exponent)};
+  }
+};
+
+struct PowOp {
+  static constexpr std::string_view name = "pow";
+  Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& p) const {
+    TESSERA_CHECK(DTypeError, is_floating(x.dtype()) && x.dtype() == p.dtype(),
+                  "pow: needs two tensors of one floating dtype, got ", x.dtype(), " ", x.shape(),
+                  " and ", p.dtype(), " ", p.shape());
+    TESSERA_CHECK(DeviceError, x.device() == p.device(), "pow: devices ", x.device(), " and ",
+                  p.device(), " differ");
+    ctx.save({x, p});
+    Tensor y = empty(broadcast_shapes(x.shape(), p.shape(), name), x.dtype(), x.device());
+    ctx.save_output(y);
+    kernel::pow.get(y.device())(x, p, y);
+    return y;
+  }
+  Grads backward(const Ctx& ctx, const Tensor& g) const {
+    const Tensor x = ctx.saved(0), p = ctx.saved(1);
+    const Tensor zero = zeros({}, x.dtype(), x.device());
+    Grads out(2);
+    if (ctx.needs_grad(0))
+      out[0] = sum_to(where(eq(p, 0.0), zero, g * p * pow(x, p - 1.0)), x.shape());
+    if (ctx.needs_grad(1)) {
+      // log(0) must not reach the product: 0 * inf.
+      const Tensor skip = logical_and(eq(x, 0.0), ge(p, 0.0));
+      const Tensor safe = where(skip, ones({}, x.dtype(), x.device()), x);
+      out[1] = sum_to(where(skip, zero, g * ctx.saved(2) * log(safe)), p.shape());
+    }
+    return out;
+  }
+};
+
+template <class T, class F>
+void map_power(const Tensor& x, Tensor& y, const F& f) {
+  cpu::map<T, T>(y, f, x);
+}
+
+void pow_scalar_cpu(const Tensor& x, double exponent, Tensor& y) {
+  dispatch_floating(y.dtype(), "pow", [&]<class T>() {
+    using C = compute_t<T>;
+    const C one(1);
+    if (exponent == 0) return map_power<T>(x, y, [=](C) { return one; });
+    if (exponent == 1) return map_power<T>(x, y, [](C v) { return v; });
+    if (exponent == 2) return map_power<T>(x, y, [](C v) { return v * v; });
+    if (exponent == 3) return map_power<T>(x, y, [](C v) { return v * v * v; });
+    if (exponent == -1) return map_power<T>(x, y, [=](C v) { return one / v; });
+    if (exponent == -2) return map_power<T>(x, y, [=](C v) { return one / (v * v); });
+    // + 0 turns -0 into 0, whose powers 0.5 and -0.5 are 0 and inf
+    if (exponent == 0.5) return map_power<T>(x, y, [](C v) { return math::sqrt(v + C(0)); });
+    if (exponent == -0.5)
+      return map_power<T>(x, y, [=](C v) { return one / math::sqrt(v + C(0)); });
+    const C p = static_cast<C>(exponent);
+    map_power<T>(x, y, [p](C v) { return std::pow(v, p); });
+  });
+}
+
+void pow_cpu(const Tensor& x, const Tensor& exponent, Tensor& y) {
+  dispatch_floating(y.dtype(), "pow", [&]<class T>() {
+    using C = compute_t<T>;
+    cpu::map<T, T, T>(
+        y, [](C v, C p) { return std::pow(v, p); }, x, exponent);
+  });
+}
+
+}  // namespace
+
+constinit PointwiseSlot kernel::sqrt{"sqrt"};
+constinit PointwiseGradSlot kernel::sqrt_grad{"sqrt_grad"};
+constinit PointwiseSlot kernel::rsqrt{"rsqrt"};
+constinit PointwiseGradSlot kernel::rsqrt_grad{"rsqrt_grad"};
+constinit PointwiseSlot kernel::square{"square"};
+constinit PointwiseGradSlot kernel::square_grad{"square_grad"};
+TESSERA_KERNEL(sqrt, cpu, detail::pointwise_cpu<math::Sqrt>);
+TESSERA_KERNEL(sqrt_grad, cpu, detail::pointwise_grad_cpu<math::Sqrt>);
+TESSERA_KERNEL(rsqrt, cpu, detail::pointwise_cpu<math::Rsqrt>);
+TESSERA_KERNEL(rsqrt_grad, cpu, detail::pointwise_grad_cpu<math::Rsqrt>);
+TESSERA_KERNEL(square, cpu, detail::pointwise_cpu<math::Square>);
+TESSERA_KERNEL(square_grad, cpu, detail::pointwise_grad_cpu<math::Square>);
+
+constinit KernelSlot<void(const Tensor&, double, Tensor&)> kernel::pow_scalar{"pow_scalar"};
+constinit KernelSlot<void(const Tensor&, const Tensor&, Tensor&)> kernel::pow{"pow"};
+TESSERA_KERNEL(pow_scalar, cpu, pow_scalar_cpu);
+TESSERA_KERNEL(pow, cpu, pow_cpu);
+
+Tensor sqrt(const Tensor& x) { return detail::pointwise<SqrtRule>(x); }
+Tensor rsqrt(const Tensor& x) { return detail::pointwise<RsqrtRule>(x); }
+Tensor square(const Tensor& x) { return detail::pointwise<SquareRule>(x); }
+Tensor pow(const Tensor& x, double exponent) { return apply(PowScalarOp{exponent}, x); }
+Tensor pow(const Tensor& x, const Tensor& exponent) { return apply(PowOp{}, x, exponent); }
+
+}  // namespace tessera

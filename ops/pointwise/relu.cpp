@@ -1,0 +1,88 @@
+#include "ops/pointwise/relu.h"
+
+#include "ops/index/view.h"
+#include "ops/pointwise/comparison.h"
+#include "ops/pointwise/exponential.h"
+#include "ops/pointwise/extrema.h"
+#include "ops/pointwise/pointwise_op.h"
+#include "ops/pointwise/where.h"
+
+namespace tessera {
+namespace {
+
+struct ReluRule {
+  static constexpr std::string_view name = "relu", grad_name = "relu_grad";
+  static constexpr auto* slot = &kernel::relu;
+  static constexpr auto* grad_slot = &kernel::relu_grad;
+  static constexpr bool from_output = true;
+  PointwiseArgs args;
+};
+
+struct LeakyReluRule {
+  static constexpr std::string_view name = "leaky_relu", grad_name = "leaky_relu_grad";
+  static constexpr auto* slot = &kernel::leaky_relu;
+  static constexpr auto* grad_slot = &kernel::leaky_relu_grad;
+  static constexpr bool from_output = false;
+  PointwiseArgs args;
+};
+
+struct HardtanhRule {
+  static constexpr std::string_view name = "hardtanh", grad_name = "hardtanh_grad";
+  static constexpr auto* slot = &kernel::hardtanh;
+  static constexpr auto* grad_slot = &kernel::hardtanh_grad;
+  static constexpr bool from_output = false;
+  PointwiseArgs args;
+};
+
+struct EluRule {
+  static constexpr std::string_view name = "elu", grad_name = "elu_grad";
+  static constexpr auto* slot = &kernel::elu;
+  static constexpr auto* grad_slot = &kernel::elu_grad;
+  static constexpr bool from_output = false;
+  PointwiseArgs args;
+  Tensor second(const Tensor& gg, const Tensor& x) const {
+    return gg *
+           where(gt(x, 0.0), zeros({}, x.dtype(), x.device()), exp(clamp_max(x, 0.0)) * args.a);
+  }
+};
+
+}  // namespace
+
+constinit PointwiseSlot kernel::relu{"relu"};
+constinit PointwiseGradSlot kernel::relu_grad{"relu_grad"};
+constinit PointwiseSlot kernel::leaky_relu{"leaky_relu"};
+constinit PointwiseGradSlot kernel::leaky_relu_grad{"leaky_relu_grad"};
+constinit PointwiseSlot kernel::hardtanh{"hardtanh"};
+constinit PointwiseGradSlot kernel::hardtanh_grad{"hardtanh_grad"};
+constinit PointwiseSlot kernel::elu{"elu"};
+constinit PointwiseGradSlot kernel::elu_grad{"elu_grad"};
+TESSERA_KERNEL(relu, cpu, detail::pointwise_cpu<math::Relu>);
+TESSERA_KERNEL(relu_grad, cpu, detail::pointwise_grad_cpu<math::Relu>);
+TESSERA_KERNEL(leaky_relu, cpu, detail::pointwise_cpu<math::LeakyRelu>);
+TESSERA_KERNEL(leaky_relu_grad, cpu, detail::pointwise_grad_cpu<math::LeakyRelu>);
+TESSERA_KERNEL(hardtanh, cpu, detail::pointwise_cpu<math::Hardtanh>);
+TESSERA_KERNEL(hardtanh_grad, cpu, detail::pointwise_grad_cpu<math::Hardtanh>);
+TESSERA_KERNEL(elu, cpu, detail::pointwise_cpu<math::Elu>);
+TESSERA_KERNEL(elu_grad, cpu, detail::pointwise_grad_cpu<math::Elu>);
+
+Tensor relu(const Tensor& x) { return detail::pointwise<ReluRule>(x); }
+Tensor relu6(const Tensor& x) { return detail::pointwise<HardtanhRule>(x, {0.0, 6.0}); }
+Tensor hardtanh(const Tensor& x, double low, double high) {
+  TESSERA_CHECK(ValueError, low <= high, "hardtanh: low ", low, " is above high ", high);
+  return detail::pointwise<HardtanhRule>(x, {low, high});
+}
+Tensor leaky_relu(const Tensor& x, double slope) {
+  return detail::pointwise<LeakyReluRule>(x, {slope, 0.0});
+}
+Tensor elu(const Tensor& x, double alpha) { return detail::pointwise<EluRule>(x, {alpha, 0.0}); }
+
+Tensor prelu(const Tensor& x, const Tensor& weight) {
+  const bool fits =
+      weight.numel() == 1 || (weight.rank() == 1 && x.rank() >= 1 && weight.size(0) == x.size(-1));
+  TESSERA_CHECK(ShapeError, fits, "prelu: weight ", weight.shape(),
+                " is neither one element nor one per channel of ", x.shape());
+  const Tensor w = weight.numel() == 1 ? reshape(weight, {}) : weight;
+  return where(gt(x, 0.0), x, x * w);
+}
+
+}  // namespace tessera
