@@ -181,11 +181,13 @@ void Loader::work() {
       if (stop_) return;
       task = take_task();
     }
+    Result failure;
     try {
       run_task(task);
     } catch (...) {  // out of memory: a sample's own errors are in its Item
-      deliver(task, {{}, {}, std::current_exception()});
+      failure.error = std::current_exception();
     }
+    if (failure.error) deliver(task, std::move(failure));
   }
 }
 
@@ -246,7 +248,7 @@ Loader::Result Loader::assemble(int64_t epoch, int64_t number, std::vector<int64
     } else if (options_.on_corrupt == OnCorrupt::kSkip && is_io_error(items[i].error)) {
       result.skipped.push_back({indices[i], what_of(items[i].error)});
     } else {
-      result.error = items[i].error;
+      result.error = std::move(items[i].error);  // one thread at a time holds an exception
       return result;
     }
   }
