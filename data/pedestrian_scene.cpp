@@ -190,19 +190,19 @@ CameraProfile camera_profile(int index) {
   switch (c.scene) {
     case 0:  // afternoon sun, people come towards the camera
       c.yaw = 20 * kDegree, c.pitch = 0.14, c.light = 0.8;
-      c.gain = {1.12, 1.0, 0.84}, c.gamma = 0.95, c.noise = 3;
+      c.gain = {1.08, 1.0, 0.88}, c.gamma = 0.95, c.noise = 3;
       break;
     case 1:  // green shade, people walk away
       c.yaw = 160 * kDegree, c.pitch = 0.18, c.light = -0.5;
-      c.gain = {0.84, 0.95, 0.76}, c.gamma = 1.08, c.saturation = 0.9, c.noise = 4;
+      c.gain = {0.88, 0.97, 0.84}, c.gamma = 1.08, c.saturation = 0.9, c.noise = 4;
       break;
     case 2:  // cold lamps behind glass, people cross to the right
       c.yaw = 75 * kDegree, c.pitch = 0.08, c.light = 0.2;
-      c.gain = {0.87, 0.99, 1.17}, c.gamma = 0.95, c.saturation = 0.85, c.haze = 0.06, c.noise = 4;
+      c.gain = {0.92, 0.99, 1.1}, c.gamma = 0.95, c.saturation = 0.85, c.haze = 0.05, c.noise = 4;
       break;
     default:  // sodium light at dusk, people cross to the left
       c.yaw = -60 * kDegree, c.pitch = 0.12, c.light = -0.8;
-      c.gain = {1.08, 0.82, 0.62}, c.gamma = 1.1, c.noise = 5, c.blur = 0.4;
+      c.gain = {1.05, 0.9, 0.76}, c.gamma = 1.06, c.noise = 4, c.blur = 0.3;
       break;
   }
   for (int round = index / 4; round > 0; --round) {
@@ -232,7 +232,7 @@ Image draw_scene(const CameraProfile& camera, int64_t height, int64_t width, dou
       crossing(stage, detail);
       break;
   }
-  veil(image, 0.35);
+  veil(image, 0.5);
   return image;
 }
 

@@ -23,7 +23,7 @@ Pose draw_pose(const CameraProfile& camera, int view, double height, double widt
                Generator random) {
   constexpr double kDegree = std::numbers::pi / 180;
   // Most views follow the camera's walking direction; every fourth goes the other way.
-  double yaw = camera.yaw + random.uniform(-28, 28) * kDegree;
+  double yaw = camera.yaw + random.uniform(-22, 22) * kDegree;
   if (view % 4 == 3) yaw += std::numbers::pi;
   Pose pose;
   pose.height = height * random.uniform(0.87, 0.96);
@@ -39,7 +39,7 @@ Pose draw_pose(const CameraProfile& camera, int view, double height, double widt
 /// Things in front of the person in some views: a post, a hedge, a parked car's bonnet, somebody's
 /// shoulder.
 void draw_front(Canvas& canvas, int scene, Generator random) {
-  if (!random.bernoulli(0.25)) return;
+  if (!random.bernoulli(0.15)) return;
   const double h = static_cast<double>(canvas.height()), w = static_cast<double>(canvas.width());
   const bool left = random.bernoulli(0.5);
   switch (random.randint(3)) {
@@ -83,7 +83,7 @@ Image render(const Person& person, int camera_index, int view, const PedestrianS
              const Generator& random) {
   const CameraProfile camera = camera_profile(camera_index);
   Generator pose_numbers = random.fork(kPose);
-  const double exposure = pose_numbers.uniform(0.88, 1.12), pan = pose_numbers.uniform(-7, 7);
+  const double exposure = pose_numbers.uniform(0.92, 1.08), pan = pose_numbers.uniform(-7, 7);
   const Image scene =
       draw_scene(camera, options.height, options.width, pan, random.fork(kBackground));
   Image image = rescale(scene, int64_t{options.height} * kSupersampling,

@@ -120,8 +120,8 @@ Report& Report::plot(const Plot& plot) {
   return *this;
 }
 
-Report& Report::image(std::string_view encoded, std::string_view mime, std::string_view caption,
-                      std::string_view alt) {
+Report& Report::image(std::span<const uint8_t> encoded, std::string_view mime,
+                      std::string_view caption, std::string_view alt) {
   const bool plain = std::all_of(mime.begin(), mime.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || c == '/' || c == '+' || c == '-';
   });

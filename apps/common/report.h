@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,8 +39,8 @@ class Report {
   Report& plot(const Plot& plot);
   /// An image already encoded as `mime` (image/png, image/jpeg, ...), embedded in the page.
   /// Throws ValueError for an empty image or a mime type with other than letters, '/', '+', '-'.
-  Report& image(std::string_view encoded, std::string_view mime, std::string_view caption = "",
-                std::string_view alt = "");
+  Report& image(std::span<const uint8_t> encoded, std::string_view mime,
+                std::string_view caption = "", std::string_view alt = "");
   /// Small print at the end: version, date, machine.
   Report& footer(std::string_view text);
 

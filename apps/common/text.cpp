@@ -4,7 +4,6 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <cstdint>
 
 #include "tensor/error.h"
 
@@ -74,7 +73,7 @@ std::string format_bytes(double bytes) {
   return cat(format_fixed(bytes, unit == 0 ? 0 : 1), " ", kUnits[unit]);
 }
 
-std::string base64(std::string_view bytes) {
+std::string base64(std::span<const uint8_t> bytes) {
   constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   out.reserve((bytes.size() + 2) / 3 * 4);
@@ -82,7 +81,7 @@ std::string base64(std::string_view bytes) {
     uint32_t group = 0;
     const size_t count = std::min<size_t>(3, bytes.size() - i);
     for (size_t k = 0; k < 3; ++k) {
-      group = group << 8 | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0u);
+      group = group << 8 | (k < count ? uint32_t{bytes[i + k]} : 0u);
     }
     for (size_t k = 0; k < 4; ++k) {
       out += k <= count ? kDigits[group >> (18 - 6 * k) & 63] : '=';

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -20,6 +22,6 @@ std::string format_duration(double seconds);
 std::string format_bytes(double bytes);
 
 /// Base64 with padding (RFC 4648).
-std::string base64(std::string_view bytes);
+std::string base64(std::span<const uint8_t> bytes);
 
 }  // namespace tessera::apps

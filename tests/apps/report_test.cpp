@@ -5,6 +5,8 @@
 namespace tessera::apps {
 namespace {
 
+const std::vector<uint8_t> kFoobar{'f', 'o', 'o', 'b', 'a', 'r'};
+
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
@@ -24,7 +26,7 @@ Report full_report() {
   report.section("Curves").plot(plot).plot(plot);
   report.table({"epoch", "loss"}, {{"1", "<script>alert(1)</script>"}},
                {Report::Align::kLeft, Report::Align::kRight});
-  report.section("Pictures").image("foobar", "image/png", "ten \"queries\"");
+  report.section("Pictures").image(kFoobar, "image/png", "ten \"queries\"");
   report.code("tessera --x <y>").footer("v1 & co");
   return report;
 }
@@ -86,8 +88,8 @@ TEST(Report, IsSelfContained) {
 TEST(Report, Errors) {
   Report report("t");
   EXPECT_THROW(report.table({"a", "b"}, {{"1"}}), ValueError);
-  EXPECT_THROW(report.image("", "image/png"), ValueError);
-  EXPECT_THROW(report.image("x", "image/png\" onload=\"y"), ValueError);
+  EXPECT_THROW(report.image({}, "image/png"), ValueError);
+  EXPECT_THROW(report.image(kFoobar, "image/png\" onload=\"y"), ValueError);
 }
 
 }  // namespace

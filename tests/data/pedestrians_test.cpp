@@ -70,7 +70,7 @@ TEST(Pedestrians, CamerasCastColours) {
     }
     return sum / 6;
   };
-  EXPECT_GT(warmth(0), warmth(2) + 40);
+  EXPECT_GT(warmth(0), warmth(2) + 25);
 }
 
 TEST(Pedestrians, IdentitiesAreDistinctAndShareColours) {
