@@ -251,7 +251,7 @@ def main():
     ap.add_argument("--model", default="resnet18", help="a torchvision ResNet")
     ap.add_argument("--epochs", type=int, default=20)
     ap.add_argument("--batch", type=int, default=32)
-    ap.add_argument("--lr", type=float, default=0.05)
+    ap.add_argument("--lr", type=float, default=0.02)
     ap.add_argument("--backbone-lr-scale", type=float, default=1.0,
                     help="backbone rate over head rate (0.1 suits a pretrained backbone)")
     ap.add_argument("--weight-decay", type=float, default=5e-4)
