@@ -1,28 +1,29 @@
 #!/usr/bin/env python3
-"""Makes train_parity.json: the losses of the first training steps of a network, computed by PyTorch.
+"""Makes train_parity.json: PyTorch's losses in the first training steps of a network.
 
   python3 tests/golden/make_train_parity.py --golden DIR --data DIR [--also OTHER.json]
       [--out tests/golden/train_parity.json]
 
---golden is the folder that holds hash_fill.py, --data the cuhk03-subset folder (bounding_box_train).
+--golden is the folder that holds hash_fill.py, --data the cuhk03-subset folder.
 --also names files that this script made under other versions of PyTorch: their float32 losses are
 kept beside, as other_float32. These weights amplify rounding: the first step agrees to 1e-6, but a
-few steps later two float32 runs have parted, and stay parted by up to 3 %. The other curves show how
-far PyTorch is from itself.
+few steps later two float32 runs have parted, and stay parted by up to 3 %. The other curves show
+how far PyTorch is from itself.
 
 Network   torchvision's ResNet-18 with fc = Linear(512, 350), last stride 2, training mode. Every
           state-dict entry is hash_fill.parameter(its name, its shape).
 Images    bounding_box_train, sorted by file name (N = 3360). Decoded to RGB, resized by Pillow's
-          bicubic to 256 x 128 (height x width) in bytes, then (byte / 255 - mean) / std in the run's
-          dtype with the ImageNet mean and deviation. No augmentation.
+          bicubic to 256 x 128 (height x width) in bytes, then (byte / 255 - mean) / std in the
+          run's dtype with the ImageNet mean and deviation. No augmentation.
 Labels    rank of the identity (the name's first four characters) among the 350 sorted identities.
-Order     slot k = 16 * step + j of the whole run holds image (1009 * k + 7) mod N. 1009 and N have no
-          common factor, so every image comes once in N slots, and neighbours differ in identity.
+Order     slot k = 16 * step + j of the whole run holds image (1009 * k + 7) mod N. 1009 and N
+          have no common factor, so every image comes once in N slots, and neighbours differ in
+          identity.
 Update    mean cross entropy; SGD 0.005, Nesterov momentum 0.9, weight decay 5e-4 on all parameters.
 Loss      losses_float64[s] and losses_float32[s] are the loss of step s before its update.
 
-A different JPEG decoder or resize shows in the FNV-1a 64 hashes of the first batch's bytes (row-major
-height, width, RGB), taken once after decoding and once after resizing.
+A different JPEG decoder or resize shows in the FNV-1a 64 hashes of the first batch's bytes
+(row-major height, width, RGB), taken once after decoding and once after resizing.
 """
 import argparse
 import importlib.util
@@ -131,8 +132,9 @@ def main():
     result = dict(
         model="resnet18", classes=images.classes, images=len(images.names), batch=BATCH,
         height=HEIGHT, width=WIDTH, mean=MEAN, std=STD, lr=RATE, momentum=0.9, nesterov=True,
-        weight_decay=DECAY, order=dict(formula="(stride * k + offset) mod images, k = batch * step + j",
-                                       stride=STRIDE, offset=OFFSET),
+        weight_decay=DECAY,
+        order=dict(formula="(stride * k + offset) mod images, k = batch * step + j",
+                   stride=STRIDE, offset=OFFSET),
         first_batch=dict(files=[images.names[i] for i in first],
                          labels=[images.labels[i] for i in first],
                          decoded_fnv1a64=[fnv1a(images.decoded(i).tobytes()) for i in first],
