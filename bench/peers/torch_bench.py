@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """PyTorch's side of `tessera bench`: the same options, the same JSON object.
 
-  python3 bench/peers/torch_bench.py --model resnet50 --batch 8 --size 224 --mode train --threads 2 \
-      --layout nhwc --json
+  python3 bench/peers/torch_bench.py --model resnet50 --batch 8 --size 224 --mode train \
+      --threads 2 --layout nhwc --json
 
 mode infer  evaluation mode, no gradient graph, forward.
 mode train  training mode: forward, cross entropy, backward, SGD with momentum 0.9 (rate 0.001).

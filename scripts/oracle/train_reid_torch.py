@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains a re-identification network from scratch with PyTorch: the run that Tessera's is compared with.
+"""Trains a re-identification network from scratch with PyTorch, to compare Tessera's run with.
 
   python3 scripts/oracle/train_reid_torch.py --data DIR --model resnet18 --seed 0 --json result.json
 
@@ -16,9 +16,9 @@ The rules, in the order in which they act on a training image of H x W:
   scale     / 255, minus the ImageNet mean, over the ImageNet deviation
   erase     with probability --erasing-p one random rectangle of zeros (area 2-40 %, aspect 0.3-3.3)
 Every epoch visits a new permutation, the incomplete last batch is dropped. SGD with Nesterov
-momentum 0.9 and weight decay on all parameters. The rate falls once per epoch: by the cosine from lr
-to lr / 100, or by 10 after two thirds of the epochs. During the first --warm-epoch epochs the loss
-(not the rate) is multiplied by a factor that grows linearly, step by step, from 0.1 to 1.
+momentum 0.9 and weight decay on all parameters. The rate falls once per epoch: by the cosine from
+lr to lr / 100, or by 10 after two thirds of the epochs. During the first --warm-epoch epochs the
+loss (not the rate) is multiplied by a factor that grows linearly, step by step, from 0.1 to 1.
 
 A test feature is the batch norm's output in evaluation mode, summed over the image and its mirror
 image and scaled to length 1. Gallery images of the query's identity and camera are left out; Rank@k
@@ -251,7 +251,7 @@ def main():
     ap.add_argument("--model", default="resnet18", help="a torchvision ResNet")
     ap.add_argument("--epochs", type=int, default=20)
     ap.add_argument("--batch", type=int, default=32)
-    ap.add_argument("--lr", type=float, default=0.05)
+    ap.add_argument("--lr", type=float, default=0.02)
     ap.add_argument("--backbone-lr-scale", type=float, default=1.0,
                     help="backbone rate over head rate (0.1 suits a pretrained backbone)")
     ap.add_argument("--weight-decay", type=float, default=5e-4)

@@ -1,23 +1,29 @@
 #!/usr/bin/env python3
-"""Makes train_parity.json: the losses of the first training steps of a network, computed by PyTorch.
+"""Makes train_parity.json: PyTorch's losses in the first training steps of a network.
 
-  python3 tests/golden/make_train_parity.py --golden DIR --data DIR [--out tests/golden/train_parity.json]
+  python3 tests/golden/make_train_parity.py --golden DIR --data DIR [--also OTHER.json]
+      [--out tests/golden/train_parity.json]
 
---golden is the folder that holds hash_fill.py, --data the cuhk03-subset folder (bounding_box_train).
+--golden is the folder that holds hash_fill.py, --data the cuhk03-subset folder.
+--also names files that this script made under other versions of PyTorch: their float32 losses are
+kept beside, as other_float32. These weights amplify rounding: the first step agrees to 1e-6, but a
+few steps later two float32 runs have parted, and stay parted by up to 3 %. The other curves show
+how far PyTorch is from itself.
 
 Network   torchvision's ResNet-18 with fc = Linear(512, 350), last stride 2, training mode. Every
           state-dict entry is hash_fill.parameter(its name, its shape).
 Images    bounding_box_train, sorted by file name (N = 3360). Decoded to RGB, resized by Pillow's
-          bicubic to 256 x 128 (height x width) in bytes, then (byte / 255 - mean) / std in the run's
-          dtype with the ImageNet mean and deviation. No augmentation.
+          bicubic to 256 x 128 (height x width) in bytes, then (byte / 255 - mean) / std in the
+          run's dtype with the ImageNet mean and deviation. No augmentation.
 Labels    rank of the identity (the name's first four characters) among the 350 sorted identities.
-Order     slot k = 16 * step + j of the whole run holds image (1009 * k + 7) mod N. 1009 and N have no
-          common factor, so every image comes once in N slots, and neighbours differ in identity.
+Order     slot k = 16 * step + j of the whole run holds image (1009 * k + 7) mod N. 1009 and N
+          have no common factor, so every image comes once in N slots, and neighbours differ in
+          identity.
 Update    mean cross entropy; SGD 0.005, Nesterov momentum 0.9, weight decay 5e-4 on all parameters.
-Loss      losses[s] is the loss of step s before its update.
+Loss      losses_float64[s] and losses_float32[s] are the loss of step s before its update.
 
-A different JPEG decoder or resize shows in the FNV-1a 64 hashes of the first batch's bytes (row-major
-height, width, RGB), taken once after decoding and once after resizing.
+A different JPEG decoder or resize shows in the FNV-1a 64 hashes of the first batch's bytes
+(row-major height, width, RGB), taken once after decoding and once after resizing.
 """
 import argparse
 import importlib.util
@@ -98,10 +104,23 @@ def losses(images, parameter, dtype, steps):
     return out
 
 
+def other_runs(paths, result):
+    out = []
+    for path in paths:
+        with open(path) as f:
+            other = json.load(f)
+        for key in ("model", "order", "first_batch"):
+            if other[key] != json.loads(json.dumps(result[key])):
+                raise SystemExit(f"{path}: {key} differs from this run's")
+        out.append(dict(versions=other["versions"], losses=other["losses_float32"]))
+    return out
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     ap.add_argument("--golden", required=True, help="folder with hash_fill.py")
     ap.add_argument("--data", required=True, help="cuhk03-subset folder")
+    ap.add_argument("--also", nargs="*", default=[], help="files made by other versions")
     ap.add_argument("--out", default=os.path.join(os.path.dirname(__file__), "train_parity.json"))
     ap.add_argument("--steps64", type=int, default=30)
     ap.add_argument("--steps32", type=int, default=30)
@@ -113,8 +132,9 @@ def main():
     result = dict(
         model="resnet18", classes=images.classes, images=len(images.names), batch=BATCH,
         height=HEIGHT, width=WIDTH, mean=MEAN, std=STD, lr=RATE, momentum=0.9, nesterov=True,
-        weight_decay=DECAY, order=dict(formula="(stride * k + offset) mod images, k = batch * step + j",
-                                       stride=STRIDE, offset=OFFSET),
+        weight_decay=DECAY,
+        order=dict(formula="(stride * k + offset) mod images, k = batch * step + j",
+                   stride=STRIDE, offset=OFFSET),
         first_batch=dict(files=[images.names[i] for i in first],
                          labels=[images.labels[i] for i in first],
                          decoded_fnv1a64=[fnv1a(images.decoded(i).tobytes()) for i in first],
@@ -123,6 +143,7 @@ def main():
                       pillow=PIL.__version__, libjpeg_turbo=features.version("libjpeg_turbo")),
         losses_float64=losses(images, parameter, torch.float64, args.steps64),
         losses_float32=losses(images, parameter, torch.float32, args.steps32))
+    result["other_float32"] = other_runs(args.also, result)
     with open(args.out, "w") as f:
         json.dump(result, f, indent=1)
         f.write("\n")
