@@ -38,14 +38,35 @@ struct BFloat16 {
   operator float() const { return std::bit_cast<float>(uint32_t{bits} << 16); }
 };
 
+// By bits, because clang 14 knows _Float16 on few x86 targets.
 inline Half::Half(float value) {
-  const _Float16 h = static_cast<_Float16>(value);
-  std::memcpy(&bits, &h, sizeof bits);
+  const uint32_t u = std::bit_cast<uint32_t>(value);
+  const uint32_t sign = u >> 16 & 0x8000u, magnitude = u & 0x7FFFFFFFu;
+  uint32_t h;
+  if (magnitude > 0x7F800000u) {
+    h = 0x7E00u;  // NaN
+  } else if (magnitude >= 0x477FF000u) {
+    h = 0x7C00u;  // rounds to infinity
+  } else if (magnitude < 0x38800000u) {
+    // Subnormal: adding 1/2 moves the result's bits to the end of the significand, rounded to even.
+    const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
+    h = std::bit_cast<uint32_t>(shifted) - 0x3F000000u;
+  } else {
+    h = (magnitude - 0x38000000u + 0xFFFu + (magnitude >> 13 & 1u)) >> 13;
+  }
+  bits = static_cast<uint16_t>(sign | h);
 }
 inline Half::operator float() const {
-  _Float16 h;
-  std::memcpy(&h, &bits, sizeof bits);
-  return static_cast<float>(h);
+  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16, magnitude = bits & 0x7FFFu;
+  uint32_t u;
+  if (magnitude >= 0x7C00u) {
+    u = (magnitude << 13) + 0x70000000u;  // infinity and NaN
+  } else if (magnitude < 0x0400u) {
+    u = std::bit_cast<uint32_t>(static_cast<float>(magnitude) * 0x1p-24f);
+  } else {
+    u = (magnitude << 13) + 0x38000000u;
+  }
+  return std::bit_cast<float>(sign | u);
 }
 
 /// Bytes per element.

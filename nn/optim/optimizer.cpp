@@ -7,7 +7,7 @@
 #include "autograd/node.h"
 #include "ops/optim/update.h"
 #include "ops/pointwise/arithmetic.h"
-#include "ops/pointwise/clamp.h"
+#include "ops/pointwise/extrema.h"
 #include "ops/reduce/sum.h"
 #include "tensor/view.h"
 

@@ -1,0 +1,81 @@
+#include "tensor/allocator.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace tessera {
+namespace {
+
+TEST(CpuAllocator, ReusesAlignedBlocks) {
+  Allocator& cpu = cpu_allocator();
+  void* a = cpu.allocate(100000);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(a) % 64, 0u);
+  cpu.deallocate(a, 100000);
+  const int64_t before = cpu.stats().system_allocations;
+  void* b = cpu.allocate(99000);  // the same size class
+  EXPECT_EQ(a, b);
+  EXPECT_EQ(cpu.stats().system_allocations, before);
+  cpu.deallocate(b, 99000);
+  EXPECT_EQ(cpu.allocate(0), nullptr);
+}
+
+TEST(CpuAllocator, CountsLiveAndPeak) {
+  Allocator& cpu = cpu_allocator();
+  const int64_t live = cpu.stats().live;
+  cpu.reset_peak();
+  {
+    const Tensor t = empty({1 << 20});
+    EXPECT_GE(cpu.stats().live - live, 4 << 20);
+  }
+  EXPECT_EQ(cpu.stats().live, live);
+  EXPECT_GE(cpu.stats().peak - live, 4 << 20);
+  cpu.trim();
+  EXPECT_EQ(cpu.stats().cached, 0);
+}
+
+TEST(CpuAllocator, LimitThrowsWithFiguresAndTheProgramGoesOn) {
+  Allocator& cpu = cpu_allocator();
+  cpu.trim();
+  cpu.set_limit(cpu.stats().live + (8 << 20));
+  try {
+    empty({64 << 20});
+    ADD_FAILURE() << "the limit was not kept";
+  } catch (const OutOfMemoryError& e) {
+    const std::string text = e.what();
+    for (const char* part : {"requested 268435456", "live", "cached", "peak", "limit"})
+      EXPECT_NE(text.find(part), std::string::npos) << text;
+  }
+  EXPECT_NO_THROW(empty({1 << 20}));  // smaller work still fits
+  cpu.set_limit(0);
+}
+
+TEST(CpuAllocator, TrimsItsCacheBeforeGivingUp) {
+  Allocator& cpu = cpu_allocator();
+  cpu.trim();
+  { const Tensor t = empty({1 << 20}); }  // now cached
+  cpu.set_limit(cpu.stats().live + cpu.stats().cached + (1 << 20));
+  EXPECT_NO_THROW(empty({(1 << 20) + 300000}));  // another size class: the cached block must go
+  cpu.set_limit(0);
+}
+
+TEST(CpuAllocator, ThreadsShareIt) {
+  std::vector<std::thread> threads;
+  const int64_t live = cpu_allocator().stats().live;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([t] {
+      for (int i = 0; i < 200; ++i) {
+        Tensor x = full({(i * 37 + t) % 5000 + 1}, t);
+        ASSERT_EQ(x.to_vector<float>().back(), static_cast<float>(t));
+      }
+    });
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(cpu_allocator().stats().live, live);
+}
+
+}  // namespace
+}  // namespace tessera
