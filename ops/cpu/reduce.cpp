@@ -45,3 +45,24 @@ ReducePlan plan_reduction(const Tensor& x, const Shape& y_shape) {
 }
 
 }  // namespace tessera::cpu
+
+namespace tessera {
+
+ReducedShape reduced_shape(const Shape& x, const Dims& axes, std::string_view op) {
+  unsigned mask = axes.empty() ? ~0u : 0u;
+  for (int64_t a : axes) mask |= 1u << normalize_axis(a, x.rank(), op);
+  ReducedShape out;
+  for (int axis = 0; axis < x.rank(); ++axis) {
+    const bool reduce = mask >> axis & 1u;
+    out.kept.push_back(reduce ? 1 : x[axis]);
+    if (reduce) {
+      out.axes.push_back(axis);
+      out.count *= x[axis];
+    } else {
+      out.dropped.push_back(x[axis]);
+    }
+  }
+  return out;
+}
+
+}  // namespace tessera

@@ -71,12 +71,12 @@ TESSERA_HD inline float expm1(float x) {
 }
 TESSERA_HD inline double expm1(double x) { return std::expm1(x); }
 
-TESSERA_HD inline float log(float x) {
-  const bool tiny = x < 1.17549435e-38f;
-  const float scaled = tiny ? x * 33554432.0f : x;           // 2^25 lifts denormals
-  const uint32_t u = detail::bits_of(scaled) - 0x3F3504F3u;  // sqrt(1/2): mantissa in [.707, 1.414)
-  const float e = static_cast<float>(static_cast<int32_t>(u) >> 23) - (tiny ? 25.0f : 0.0f);
-  const float f = detail::from_bits((u & 0x007FFFFFu) + 0x3F3504F3u) - 1.0f;
+namespace detail {
+// log(scaled) + shift * ln 2 for a positive normal number; anything for the rest.
+TESSERA_HD inline float log_normal(float scaled, float shift) {
+  const uint32_t u = bits_of(scaled) - 0x3F3504F3u;  // sqrt(1/2): mantissa in [.707, 1.414)
+  const float e = static_cast<float>(static_cast<int32_t>(u) >> 23) + shift;
+  const float f = from_bits((u & 0x007FFFFFu) + 0x3F3504F3u) - 1.0f;
   float p = 6.914468855e-02f;  // (log(1 + f) - f + f^2 / 2) / f^3
   p = p * f + -1.178934947e-01f;
   p = p * f + 1.187313795e-01f;
@@ -87,7 +87,14 @@ TESSERA_HD inline float log(float x) {
   p = p * f + -2.499998659e-01f;
   p = p * f + 3.333331048e-01f;
   const float f2 = f * f;
-  const float y = e * detail::kLn2High + (f + (e * detail::kLn2Low + (f2 * f * p - 0.5f * f2)));
+  return e * kLn2High + (f + (e * kLn2Low + (f2 * f * p - 0.5f * f2)));
+}
+}  // namespace detail
+
+TESSERA_HD inline float log(float x) {
+  const bool tiny = x < 1.17549435e-38f;
+  const float y =  // 2^25 lifts denormals
+      detail::log_normal(tiny ? x * 33554432.0f : x, tiny ? -25.0f : 0.0f);
   const float inf = detail::from_bits(0x7F800000u), nan = detail::from_bits(0x7FC00000u);
   const float above = x < inf ? y : x;  // +inf and NaN
   return x > 0.0f ? above : (x == 0.0f ? -inf : (x < 0.0f ? nan : x));
@@ -124,9 +131,13 @@ TESSERA_HD T sigmoid(T x) {
 }
 
 /// log(1 + e^x) without overflow.
-template <class T>
-TESSERA_HD T softplus(T x) {
-  return (x > T(0) ? x : (x <= T(0) ? T(0) : x)) + log1p(exp(-abs(x)));
+TESSERA_HD inline float softplus(float x) {
+  const float e = exp(-abs(x)), u = 1.0f + e;  // u in [1, 2]: log1p without its special cases
+  const float log_u = detail::log_normal(u, 0.0f) + (e - (u - 1.0f)) / u;
+  return (x < 0.0f ? 0.0f : x) + log_u;
+}
+TESSERA_HD inline double softplus(double x) {
+  return (x < 0.0 ? 0.0 : x) + std::log1p(std::exp(-std::fabs(x)));
 }
 
 TESSERA_HD inline float tanh(float x) {

@@ -95,7 +95,8 @@ TESSERA_OP_CASES(comparison) {
 }
 
 TESSERA_OP_CASES(select) {
-  for (const auto& [a, b] : kShapes) {
+  for (const auto& shapes : kShapes) {
+    const Shape &a = shapes.first, &b = shapes.second;
     const auto binary = [&](const char* name, Tensor (*run)(const Tensor&, const Tensor&),
                             double (*f)(double, double), double lo, double hi) {
       cases.add({.name = cat(name, a, b),
