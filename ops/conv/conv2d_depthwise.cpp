@@ -64,53 +64,58 @@ struct Axis {
   }
 };
 
-// Rows of taps of one output row and everything fixed about the call.
+// A tap of an output pixel: where its filter values and its input channels start.
+struct Offset {
+  int64_t filter, input;
+};
+
 template <class T>
 struct Gather {
   const T* in;       // one image (in.h, in.w, C)
   T* out;            // one output row (out.w, C)
   const T* filters;  // (KH KW, C)
   const T* bias;
-  int64_t channels, in_width, kw;
+  int64_t channels;
 };
 
-// `Count` outputs of a run, U vectors of channels from c on.
+// `Count` outputs of a run, U vectors of channels from c on. `next` and `out_next` are the steps
+// from one output to the next in the input and in the output.
 template <class V, int U, int Count, class T>
-inline void gather_channels(const Gather<T>& a, const std::vector<Tap>& rows, const Run& run,
-                            int64_t c) {
+inline void gather_channels(const Gather<T>& a, const std::vector<Offset>& taps, int64_t next,
+                            T* out, int64_t out_next, int64_t c) {
   constexpr int64_t kLanes = sizeof(V) / sizeof(T);
   V acc[Count][U];
   for (int i = 0; i < Count; ++i)
     for (int u = 0; u < U; ++u)
       acc[i][u] = a.bias ? *reinterpret_cast<const V*>(a.bias + c + u * kLanes) : V{};
-  for (const Tap& row : rows) {
-    for (const Tap& col : run.taps) {
-      const T* w = a.filters + (row.k * a.kw + col.k) * a.channels + c;
-      const T* x = a.in + (row.at * a.in_width + col.at) * a.channels + c;
-      for (int u = 0; u < U; ++u) {
-        const V filter = *reinterpret_cast<const V*>(w + u * kLanes);
-        for (int i = 0; i < Count; ++i)
-          acc[i][u] +=
-              filter * *reinterpret_cast<const V*>(x + i * run.advance * a.channels + u * kLanes);
-      }
+  for (const Offset& tap : taps) {
+    const T* w = a.filters + tap.filter + c;
+    const T* x = a.in + tap.input + c;
+    for (int u = 0; u < U; ++u) {
+      const V filter = *reinterpret_cast<const V*>(w + u * kLanes);
+      for (int i = 0; i < Count; ++i)
+        acc[i][u] += filter * *reinterpret_cast<const V*>(x + i * next + u * kLanes);
     }
   }
   for (int i = 0; i < Count; ++i)
     for (int u = 0; u < U; ++u)
-      *reinterpret_cast<V*>(a.out + (run.first + i * run.step) * a.channels + c + u * kLanes) =
-          acc[i][u];
+      *reinterpret_cast<V*>(out + i * out_next + c + u * kLanes) = acc[i][u];
 }
 
 // All channels of a run: pairs of vectors, then one vector, then single channels.
 template <int Count, class T>
-void gather_run(const Gather<T>& a, const std::vector<Tap>& rows, const Run& run) {
+void gather_run(const Gather<T>& a, const std::vector<Offset>& taps, const Run& run,
+                int64_t first) {
   using V = typename cpu::Vector<T>::Type;
   constexpr int64_t kLanes = cpu::Vector<T>::kLanes;
+  const int64_t next = run.advance * a.channels, out_next = run.step * a.channels;
+  T* out = a.out + first * a.channels;
   int64_t c = 0;
   for (; c + 2 * kLanes <= a.channels; c += 2 * kLanes)
-    gather_channels<V, 2, Count>(a, rows, run, c);
-  for (; c + kLanes <= a.channels; c += kLanes) gather_channels<V, 1, Count>(a, rows, run, c);
-  for (; c < a.channels; ++c) gather_channels<T, 1, Count>(a, rows, run, c);
+    gather_channels<V, 2, Count>(a, taps, next, out, out_next, c);
+  for (; c + kLanes <= a.channels; c += kLanes)
+    gather_channels<V, 1, Count>(a, taps, next, out, out_next, c);
+  for (; c < a.channels; ++c) gather_channels<T, 1, Count>(a, taps, next, out, out_next, c);
 }
 
 // out (N, vertical.out, horizontal.out, C) from in (N, vertical.in, horizontal.in, C).
@@ -120,26 +125,24 @@ void gather(const Axis& vertical, const Axis& horizontal, int64_t images, int64_
   const std::vector<Run> runs = horizontal.runs();
   const int64_t in_image = vertical.in * horizontal.in * channels;
   parallel_for(0, images * vertical.out, 1, [&](int64_t begin, int64_t end) {
+    std::vector<Offset> taps;
     for (int64_t r = begin; r < end; ++r) {
       const std::vector<Tap> rows = vertical.taps(r % vertical.out);
-      const Gather<T> a{in + r / vertical.out * in_image,
-                        out + r * horizontal.out * channels,
-                        filters,
-                        bias,
-                        channels,
-                        horizontal.in,
-                        horizontal.k};
+      const Gather<T> a{in + r / vertical.out * in_image, out + r * horizontal.out * channels,
+                        filters, bias, channels};
       for (const Run& run : runs) {
+        taps.clear();
+        for (const Tap& row : rows)
+          for (const Tap& col : run.taps)
+            taps.push_back({(row.k * horizontal.k + col.k) * channels,
+                            (row.at * horizontal.in + col.at) * channels});
         if (run.count == kRun) {
-          gather_run<kRun>(a, rows, run);
+          gather_run<kRun>(a, taps, run, run.first);
           continue;
         }
-        Run one = run;
-        one.count = 1;
         for (int64_t i = 0; i < run.count; ++i) {
-          gather_run<1>(a, rows, one);
-          one.first += run.step;
-          for (Tap& tap : one.taps) tap.at += run.advance;
+          gather_run<1>(a, taps, run, run.first + i * run.step);
+          for (Offset& tap : taps) tap.input += run.advance * channels;
         }
       }
     }
