@@ -283,7 +283,7 @@ def main():
     ap.add_argument("--seed", type=int, default=0)
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--eval-every", type=int, default=0, help="epochs between evaluations, 0: end")
-    ap.add_argument("--state", help="file written after each epoch; where it exists, resume from it")
+    ap.add_argument("--state", help="file written after each epoch; resumed from if it exists")
     ap.add_argument("--json", help="result file")
     run(ap.parse_args())
 
