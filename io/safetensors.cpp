@@ -67,16 +67,17 @@ Entry parse_entry(const std::string& name, const ordered_json& value, const std:
     const uint64_t n = whole_number(size, where);
     entry.shape.push_back(static_cast<int64_t>(n));
     zero |= n == 0;
-    overflow |= __builtin_mul_overflow(bytes, n, &bytes);
+    // The strides of an empty tensor are products of its other sizes, so those must fit as well.
+    overflow |= __builtin_mul_overflow(bytes, std::max<uint64_t>(n, 1), &bytes);
   }
+  overflow |= bytes >= uint64_t{1} << 62;
   if (zero) bytes = 0;
   const ordered_json& offsets = value["data_offsets"];
   TESSERA_CHECK(IoError, offsets.is_array() && offsets.size() == 2, where,
                 ": data_offsets must be two numbers");
   entry.begin = whole_number(offsets[0], where);
   entry.end = whole_number(offsets[1], where);
-  TESSERA_CHECK(IoError,
-                (!overflow || zero) && entry.begin <= entry.end && entry.end - entry.begin == bytes,
+  TESSERA_CHECK(IoError, !overflow && entry.begin <= entry.end && entry.end - entry.begin == bytes,
                 where, ": shape ", shape.dump(), " of ", found->name, " does not fill bytes ",
                 entry.begin, " to ", entry.end);
   return entry;

@@ -42,8 +42,8 @@ void Ema::load(const StateDict& state, int64_t updates) {
         state[i].name == average_[i].name && state[i].tensor.shape() == average_[i].tensor.shape(),
         "ema: entry '", state[i].name, "' of shape ", state[i].tensor.shape(),
         " given where the module has '", average_[i].name, "' of ", average_[i].tensor.shape());
-    copy_(average_[i].tensor, state[i].tensor);
   }
+  for (size_t i = 0; i < state.size(); ++i) copy_(average_[i].tensor, state[i].tensor);
   updates_ = updates;
 }
 

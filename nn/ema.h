@@ -14,7 +14,7 @@ class Ema {
   int64_t updates() const { return updates_; }
   /// The averaged parameters and buffers, by the module's names; load it with load_state_dict.
   const StateDict& state() const { return average_; }
-  /// Restores what state() and updates() gave.
+  /// Restores what state() and updates() gave; ValueError when it is another module's.
   void load(const StateDict& state, int64_t updates);
   /// Exchanges the averaged values with the module's: once to evaluate, once more to go on.
   void swap();

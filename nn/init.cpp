@@ -41,7 +41,7 @@ void normal_(Tensor weight, double mean, double stddev, Generator& generator) {
 
 void trunc_normal_(Tensor weight, double mean, double stddev, double lo, double hi,
                    Generator& generator) {
-  copy_(weight, trunc_normal(weight.shape(), generator, mean, stddev, lo, hi));
+  copy_(weight, trunc_normal(weight.shape(), generator, mean, stddev, lo, hi, weight.dtype()));
 }
 
 void kaiming_normal_(Tensor weight, Fan fan, double gain, Generator& generator) {

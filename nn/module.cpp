@@ -41,7 +41,7 @@ std::string LoadReport::summary() const {
   };
   list("missing", missing);
   list("unexpected", unexpected);
-  list("mis-shaped", mismatched);
+  list("mismatched", mismatched);
   return out;
 }
 
@@ -83,8 +83,10 @@ void Module::replace_module(const std::string& name, std::shared_ptr<Module> mod
 
 void Module::collect(const std::string& prefix, StateDict& out,
                      const std::function<bool(const Entry&)>& wanted) const {
-  for (const Entry& e : entries_)
-    if (wanted(e)) out.push_back({join(prefix, e.state.name), e.state.tensor, e.state.layout});
+  for (bool parameters : {true, false})
+    for (const Entry& e : entries_)
+      if (e.parameter == parameters && wanted(e))
+        out.push_back({join(prefix, e.state.name), e.state.tensor, e.state.layout});
   for (const auto& [name, child] : children_) child->collect(join(prefix, name), out, wanted);
 }
 
@@ -120,9 +122,11 @@ int64_t Module::parameter_count() const {
 
 std::vector<std::pair<std::string, Module*>> Module::named_modules() {
   std::vector<std::pair<std::string, Module*>> out{{"", this}};
+  std::unordered_set<const Module*> seen{this};
   for (const auto& [name, child] : children_)
     for (const auto& [below, module] : child->named_modules())
-      out.emplace_back(below.empty() ? name : join(name, below), module);
+      if (seen.insert(module).second)
+        out.emplace_back(below.empty() ? name : join(name, below), module);
   return out;
 }
 
@@ -139,11 +143,14 @@ LoadReport Module::load_state_dict(const StateDict& source, bool strict) {
       continue;
     }
     const Tensor& theirs = found->second->tensor;
-    if (theirs.shape() == mine.tensor.shape()) {
-      copies.emplace_back(mine.tensor, theirs);
-    } else {
+    if (theirs.shape() != mine.tensor.shape()) {
       report.mismatched.push_back(
           cat(mine.name, ": source ", theirs.shape(), ", module ", mine.tensor.shape()));
+    } else if (is_floating(theirs.dtype()) != is_floating(mine.tensor.dtype())) {
+      report.mismatched.push_back(
+          cat(mine.name, ": source ", theirs.dtype(), ", module ", mine.tensor.dtype()));
+    } else {
+      copies.emplace_back(mine.tensor, theirs);
     }
     given.erase(found);
   }

@@ -30,7 +30,7 @@ using StateDict = std::vector<StateEntry>;
 struct LoadReport {
   std::vector<std::string> missing;     ///< in the module, not in the dict
   std::vector<std::string> unexpected;  ///< in the dict, not in the module
-  std::vector<std::string> mismatched;  ///< "name: file [..], module [..]"
+  std::vector<std::string> mismatched;  ///< "name: source [..], module [..]", shape or dtype
   bool clean() const { return missing.empty() && unexpected.empty() && mismatched.empty(); }
   /// One line per problem.
   std::string summary() const;
@@ -55,7 +55,7 @@ class Module {
   StateDict named_buffers() const;
   Tensors parameters() const;
   int64_t parameter_count() const;
-  /// This module (empty name) and all below it.
+  /// This module (empty name) and all below it, each once.
   std::vector<std::pair<std::string, Module*>> named_modules();
   const std::vector<std::pair<std::string, std::shared_ptr<Module>>>& children() const {
     return children_;
@@ -64,8 +64,9 @@ class Module {
   /// Parameters and persistent buffers in torch's order. The tensors are the live ones.
   StateDict state_dict() const;
   /// Copies the entries of `source` (in Tessera's layouts) into the module; floating dtypes are
-  /// converted. With strict, any missing, unexpected or mis-shaped name throws ValueError
-  /// listing all of them, and nothing is changed. Otherwise what fits is copied.
+  /// converted. With strict, any name that is missing, unexpected or of another shape or kind of
+  /// dtype (floating or not) throws ValueError listing all of them, and nothing is changed.
+  /// Otherwise what fits is copied.
   LoadReport load_state_dict(const StateDict& source, bool strict = true);
 
   /// Switches batch norm, dropout and the like below this module.

@@ -20,9 +20,11 @@ BatchNorm::BatchNorm(int64_t channels, Options o) : options(o) {
 }
 
 Tensor BatchNorm::forward(const Tensor& x) {
+  const Tensor y =
+      batch_norm(x, weight, bias, running_mean, running_var,
+                 {.training = training(), .momentum = options.momentum, .eps = options.eps});
   if (training()) fill_(num_batches_tracked, num_batches_tracked.item() + 1);
-  return batch_norm(x, weight, bias, running_mean, running_var,
-                    {.training = training(), .momentum = options.momentum, .eps = options.eps});
+  return y;
 }
 
 InstanceNorm::InstanceNorm(int64_t channels, Options o) : options(o) {

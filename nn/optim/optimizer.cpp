@@ -1,6 +1,7 @@
 #include "nn/optim/optimizer.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <unordered_set>
 
@@ -12,6 +13,19 @@
 #include "tensor/view.h"
 
 namespace tessera::nn {
+namespace {
+
+// "<index>.<buffer>" taken apart; the index is `count` when it is not a number below it.
+std::pair<size_t, std::string> split_name(const std::string& name, size_t count) {
+  const size_t dot = name.find('.');
+  size_t index = count;
+  if (dot == std::string::npos) return {count, ""};
+  const auto [end, error] = std::from_chars(name.data(), name.data() + dot, index);
+  const bool good = error == std::errc() && end == name.data() + dot && index < count;
+  return {good ? index : count, name.substr(dot + 1)};
+}
+
+}  // namespace
 
 Optimizer::Optimizer(std::vector<ParameterGroup> groups, double lr, double weight_decay) {
   std::unordered_set<const TensorImpl*> seen;
@@ -81,35 +95,39 @@ OptimizerState Optimizer::state() const {
 }
 
 void Optimizer::load_state(const OptimizerState& state) {
-  std::vector<double> lr, initial;
-  std::vector<int64_t> steps;
   Tensors flat;
   for (const Group& g : groups_) flat.insert(flat.end(), g.parameters.begin(), g.parameters.end());
+  const std::vector<std::string> names = state_names();
+  std::vector<double> lr, initial;
+  std::vector<int64_t> steps;
   std::vector<std::map<std::string, Tensor>> restored(flat.size());
+  std::string problems;
   for (const StateEntry& e : state) {
-    if (e.name == "lr")
+    if (e.name == "lr") {
       lr = e.tensor.to_vector<double>();
-    else if (e.name == "initial_lr")
+    } else if (e.name == "initial_lr") {
       initial = e.tensor.to_vector<double>();
-    else if (e.name == "step")
+    } else if (e.name == "step") {
       steps = e.tensor.to_vector<int64_t>();
-    else {
-      const size_t dot = e.name.find('.');
-      const size_t i = dot == std::string::npos
-                           ? flat.size()
-                           : static_cast<size_t>(std::strtoull(e.name.c_str(), nullptr, 10));
-      TESSERA_CHECK(ValueError, i < flat.size() && e.tensor.shape() == flat[i].shape(),
-                    "optimizer state '", e.name, "' of shape ", e.tensor.shape(),
-                    " does not belong to these ", flat.size(), " parameters");
-      restored[i][e.name.substr(dot + 1)] =
+    } else if (const auto [i, buffer] = split_name(e.name, flat.size());
+               i == flat.size() || std::find(names.begin(), names.end(), buffer) == names.end()) {
+      problems += cat("\nunexpected ", e.name);
+    } else if (e.tensor.shape() != flat[i].shape() || !is_floating(e.tensor.dtype())) {
+      problems += cat("\nmismatched ", e.name, ": state ", e.tensor.dtype(), e.tensor.shape(),
+                      ", parameter ", flat[i].dtype(), flat[i].shape());
+    } else {
+      restored[i][buffer] =
           view::clone(view::to(view::to(e.tensor, flat[i].dtype()), flat[i].device()));
     }
   }
-  TESSERA_CHECK(ValueError,
-                lr.size() == groups_.size() && initial.size() == groups_.size() &&
-                    steps.size() == flat.size(),
-                "optimizer state has ", lr.size(), " groups and ", steps.size(),
-                " parameters, the optimizer ", groups_.size(), " and ", flat.size());
+  if (lr.size() != groups_.size() || initial.size() != groups_.size() ||
+      steps.size() != flat.size())
+    problems += cat("\nthe state has ", lr.size(), " groups and ", steps.size(),
+                    " parameters, the optimizer ", groups_.size(), " and ", flat.size());
+  for (size_t i = 0; i < std::min(steps.size(), flat.size()); ++i)
+    for (const std::string& name : names)
+      if (steps[i] > 0 && !restored[i].contains(name)) problems += cat("\nmissing ", i, ".", name);
+  TESSERA_CHECK(ValueError, problems.empty(), "the state does not fit the optimizer:", problems);
   for (size_t g = 0; g < groups_.size(); ++g) {
     groups_[g].lr = lr[g];
     groups_[g].initial_lr = initial[g];
@@ -124,6 +142,11 @@ Sgd::Sgd(std::vector<ParameterGroup> groups, Options options)
                 options.momentum);
   TESSERA_CHECK(ValueError, !options.nesterov || (options.momentum > 0 && options.dampening == 0),
                 "sgd: nesterov needs momentum > 0 and no dampening");
+}
+
+std::vector<std::string> Sgd::state_names() const {
+  if (options_.momentum == 0) return {};
+  return {"momentum"};
 }
 
 void Sgd::step_group(const Group& group, const Tensors& parameters, const Tensors& grads,
@@ -151,6 +174,11 @@ Adam::Adam(std::vector<ParameterGroup> groups, Options options)
   TESSERA_CHECK(ValueError,
                 options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1,
                 "adam: betas must be in [0, 1), got ", options.beta1, " and ", options.beta2);
+}
+
+std::vector<std::string> Adam::state_names() const {
+  if (options_.amsgrad) return {"m", "v", "v_max"};
+  return {"m", "v"};
 }
 
 void Adam::step_group(const Group& group, const Tensors& parameters, const Tensors& grads,
@@ -185,6 +213,13 @@ RmsProp::RmsProp(std::vector<ParameterGroup> groups, Options options)
                 "rmsprop: alpha must be in [0, 1], got ", options.alpha);
 }
 
+std::vector<std::string> RmsProp::state_names() const {
+  std::vector<std::string> names{"square"};
+  if (options_.centered) names.push_back("mean");
+  if (options_.momentum > 0) names.push_back("momentum");
+  return names;
+}
+
 void RmsProp::step_group(const Group& group, const Tensors& parameters, const Tensors& grads,
                          const std::vector<size_t>& index) {
   const Tensors s = state_of("square", parameters, index);
@@ -195,6 +230,8 @@ void RmsProp::step_group(const Group& group, const Tensors& parameters, const Te
 }
 
 double clip_grad_norm_(const Tensors& parameters, double max_norm) {
+  TESSERA_CHECK(ValueError, max_norm >= 0, "clip_grad_norm_: max_norm must not be negative, got ",
+                max_norm);
   NoGradGuard no_grad;
   double squares = 0;
   for (const Tensor& p : parameters)

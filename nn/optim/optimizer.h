@@ -48,10 +48,14 @@ class Optimizer {
   /// All state tensors (live) with the names "<index>.<buffer>", index counting parameters over all
   /// groups, plus "step" (i64) and "lr" / "initial_lr" (f64, one per group).
   OptimizerState state() const;
-  /// Restores what state() gave; ValueError when it does not fit the parameters.
+  /// Restores what state() gave. Throws ValueError listing every entry that does not belong to
+  /// these parameters or to this kind of optimizer, and every one that is missing; then nothing is
+  /// changed.
   void load_state(const OptimizerState& state);
 
  protected:
+  /// Names of the state tensors that every updated parameter has.
+  virtual std::vector<std::string> state_names() const = 0;
   /// Updates one group's parameters that have gradients; `index` is the global number of each.
   virtual void step_group(const Group& group, const Tensors& parameters, const Tensors& grads,
                           const std::vector<size_t>& index) = 0;
@@ -80,6 +84,7 @@ class Sgd final : public Optimizer {
       : Sgd(std::vector<ParameterGroup>{{parameters}}, options) {}
 
  private:
+  std::vector<std::string> state_names() const override;
   void step_group(const Group& group, const Tensors& parameters, const Tensors& grads,
                   const std::vector<size_t>& index) override;
   Options options_;
@@ -97,6 +102,7 @@ class Adam final : public Optimizer {
       : Adam(std::vector<ParameterGroup>{{parameters}}, options) {}
 
  private:
+  std::vector<std::string> state_names() const override;
   void step_group(const Group& group, const Tensors& parameters, const Tensors& grads,
                   const std::vector<size_t>& index) override;
   Options options_;
@@ -114,6 +120,7 @@ class RmsProp final : public Optimizer {
       : RmsProp(std::vector<ParameterGroup>{{parameters}}, options) {}
 
  private:
+  std::vector<std::string> state_names() const override;
   void step_group(const Group& group, const Tensors& parameters, const Tensors& grads,
                   const std::vector<size_t>& index) override;
   Options options_;
@@ -121,6 +128,7 @@ class RmsProp final : public Optimizer {
 
 /// Scales all gradients so that their joint p-norm (p = 2) is at most max_norm; returns the norm
 /// before. Parameters without a gradient are skipped. A non-finite norm leaves them unchanged.
+/// Throws ValueError for a negative max_norm.
 double clip_grad_norm_(const Tensors& parameters, double max_norm);
 /// Clamps every gradient element to [-limit, limit].
 void clip_grad_value_(const Tensors& parameters, double limit);

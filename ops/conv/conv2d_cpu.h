@@ -53,8 +53,8 @@ void weight_grad(const ConvShape& s, const T* g, const T* x, T* gw);
 }  // namespace depthwise
 
 #if !defined(TESSERA_REFERENCE)
-/// oneDNN in f32. Primitives are cached by shape and thread count; weights are kept in oneDNN's
-/// blocked layout as long as their storage lives and is not written to (its version counts).
+/// oneDNN in f32. Primitives are cached by shape and thread count, filters in oneDNN's own layout
+/// (ops/cpu/onednn.h). Images are used as they are.
 /// Each returns false, having done nothing, where oneDNN has no vectorised implementation.
 namespace onednn {
 bool forward(const ConvShape& s, const float* x, const Tensor& w, const float* bias, float* y);
@@ -64,8 +64,6 @@ bool weight_grad(const ConvShape& s, const float* g, const float* x, float* gw);
 enum class Pass { forward, input_grad, weight_grad };
 /// The name of the implementation oneDNN chooses, e.g. "brgconv:avx512_core".
 std::string implementation(const ConvShape& s, Pass pass);
-/// Packed copies of weights that are held now.
-int64_t packed_weights();
 }  // namespace onednn
 #endif
 

@@ -3,18 +3,14 @@
 #include <dnnl.hpp>
 
 #include <algorithm>
-#include <array>
 #include <list>
 #include <mutex>
 #include <string_view>
 #include <unordered_map>
 
 #include "ops/conv/conv2d_cpu.h"
+#include "ops/cpu/onednn.h"
 #include "tensor/parallel.h"
-
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
 
 namespace tessera::conv::onednn {
 namespace {
@@ -23,37 +19,10 @@ using dnnl::algorithm;
 using dnnl::memory;
 using dnnl::prop_kind;
 using Desc = memory::desc;
-
-const dnnl::engine& engine() {
-  static const dnnl::engine instance(dnnl::engine::kind::cpu, 0);
-  return instance;
-}
-
-dnnl::stream& stream() {
-  thread_local dnnl::stream instance(engine());
-  return instance;
-}
-
-// oneDNN splits its work by OpenMP's thread count when a primitive is made and when it runs; both
-// are set to ours.
-int use_our_threads() {
-  const int threads = in_parallel_region() ? 1 : num_threads();
-#if defined(_OPENMP)
-  if (omp_get_max_threads() != threads) omp_set_num_threads(threads);
-#endif
-  return threads;
-}
-
-// Memory that one thread reuses for the scratch space of all its calls.
-void* scratch(int which, size_t bytes) {
-  thread_local std::array<std::shared_ptr<Storage>, 2> blocks;
-  std::shared_ptr<Storage>& block = blocks[static_cast<size_t>(which)];
-  if (!block || block->bytes < bytes) {
-    block.reset();
-    block = std::make_shared<Storage>(bytes, kCpu);
-  }
-  return block->data;
-}
+using cpu::onednn::engine;
+using cpu::onednn::scratch;
+using cpu::onednn::Scratch;
+using cpu::onednn::stream;
 
 struct Key {
   Pass pass;
@@ -228,83 +197,22 @@ PlanCache& plans() {
   return cache;
 }
 
-// Weights in oneDNN's layout, kept while the storage they came from lives. The storage is watched
-// through a weak pointer: its address alone could be that of a later one.
-class PackedWeights {
- public:
-  std::shared_ptr<Storage> get(const Tensor& w, const Plan& plan) {
-    const std::shared_ptr<Storage>& storage = w.impl_ptr()->storage;
-    const int64_t offset = w.impl_ptr()->offset;
-    const uint32_t version = w.version();
-    std::lock_guard lock(mutex_);
-    Owner& owner = owners_[storage.get()];
-    if (owner.storage.lock() != storage) {
-      owner = {storage, {}};
-      if (owners_.size() > sweep_at_) sweep();
-    }
-    for (Packed& p : owner.packed) {
-      if (p.offset != offset || p.plain != plan.plain || p.layout != plan.weights) continue;
-      if (p.version != version) pack(w, plan, *p.buffer);
-      p.version = version;
-      return p.buffer;
-    }
-    auto buffer = std::make_shared<Storage>(plan.weights.get_size(), kCpu);
-    pack(w, plan, *buffer);
-    owner.packed.push_back({offset, version, plan.plain, plan.weights, buffer});
-    return buffer;
-  }
-
-  int64_t count() {
-    std::lock_guard lock(mutex_);
-    sweep();
-    int64_t n = 0;
-    for (const auto& [address, owner] : owners_) n += static_cast<int64_t>(owner.packed.size());
-    return n;
-  }
-
- private:
-  struct Packed {
-    int64_t offset;
-    uint32_t version;
-    Desc plain, layout;
-    std::shared_ptr<Storage> buffer;
-  };
-  struct Owner {
-    std::weak_ptr<Storage> storage;
-    std::vector<Packed> packed;
-  };
-
-  static void pack(const Tensor& w, const Plan& plan, Storage& buffer) {
-    memory from(plan.plain, engine(), w.raw_data()), to(plan.weights, engine(), buffer.data);
-    plan.reorder.execute(stream(), from, to);
-    stream().wait();
-  }
-
-  // Forgets storages that are gone; weights made anew for every call would pile up otherwise.
-  void sweep() {
-    std::erase_if(owners_, [](const auto& item) { return item.second.storage.expired(); });
-    sweep_at_ = owners_.size() + 32;
-  }
-
-  std::mutex mutex_;
-  std::unordered_map<const Storage*, Owner> owners_;
-  size_t sweep_at_ = 32;
-};
-
-PackedWeights& packed_cache() {
-  static PackedWeights cache;
-  return cache;
+std::shared_ptr<const Plan> plan_for(const ConvShape& s, Pass pass, bool bias) {
+  return plans().get({pass, bias, cpu::onednn::use_our_threads(), s});
 }
 
-std::shared_ptr<const Plan> plan_for(const ConvShape& s, Pass pass, bool bias) {
-  return plans().get({pass, bias, use_our_threads(), s});
+// Null where the filters are used as they are.
+std::shared_ptr<Storage> pack(const Plan& plan, const Tensor& w) {
+  if (!plan.packed) return nullptr;
+  return cpu::onednn::packed_weights(w, plan.plain, plan.weights, plan.reorder);
 }
 
 using Arguments = std::unordered_map<int, memory>;
 
 void execute(const Plan& plan, Arguments arguments) {
   if (const size_t bytes = plan.scratchpad.get_size(); bytes > 0)
-    arguments[DNNL_ARG_SCRATCHPAD] = memory(plan.scratchpad, engine(), scratch(0, bytes));
+    arguments[DNNL_ARG_SCRATCHPAD] =
+        memory(plan.scratchpad, engine(), scratch(Scratch::scratchpad, bytes)->data);
   plan.convolution.execute(stream(), arguments);
   stream().wait();
 }
@@ -340,7 +248,7 @@ memory constant(const Desc& desc, const void* data) {
 bool forward(const ConvShape& s, const float* x, const Tensor& w, const float* bias, float* y) {
   const auto plan = plan_for(s, Pass::forward, bias != nullptr);
   if (!plan->vectorised) return false;
-  const auto packed = plan->packed ? packed_cache().get(w, *plan) : nullptr;
+  const auto packed = pack(*plan, w);
   Arguments arguments{
       {DNNL_ARG_SRC, constant(plan->input, x)},
       {DNNL_ARG_WEIGHTS, constant(plan->weights, packed ? packed->data : w.raw_data())},
@@ -353,10 +261,12 @@ bool forward(const ConvShape& s, const float* x, const Tensor& w, const float* b
 bool input_grad(const ConvShape& s, const float* g, const Tensor& w, float* gx) {
   const auto plan = plan_for(s, Pass::input_grad, false);
   if (!plan->vectorised) return false;
-  const auto packed = plan->packed ? packed_cache().get(w, *plan) : nullptr;
+  const auto packed = pack(*plan, w);
   if (is_pointwise(s)) {
     const bool spread_out = s.sh > 1 || s.sw > 1;
-    float* dense = spread_out ? static_cast<float*>(scratch(1, plan->output.get_size())) : gx;
+    float* dense =
+        spread_out ? static_cast<float*>(scratch(Scratch::result, plan->output.get_size())->data)
+                   : gx;
     execute(*plan,
             {{DNNL_ARG_SRC, constant(plan->input, g)},
              {DNNL_ARG_WEIGHTS, constant(plan->weights, packed ? packed->data : w.raw_data())},
@@ -373,8 +283,9 @@ bool input_grad(const ConvShape& s, const float* g, const Tensor& w, float* gx) 
 bool weight_grad(const ConvShape& s, const float* g, const float* x, float* gw) {
   const auto plan = plan_for(s, Pass::weight_grad, false);
   if (!plan->vectorised) return false;
-  memory blocked = constant(
-      plan->weights, plan->packed ? scratch(1, plan->weights.get_size()) : static_cast<void*>(gw));
+  memory blocked = constant(plan->weights,
+                            plan->packed ? scratch(Scratch::result, plan->weights.get_size())->data
+                                         : static_cast<void*>(gw));
   execute(*plan, {{DNNL_ARG_DIFF_DST, constant(plan->output, g)},
                   {DNNL_ARG_SRC, constant(plan->input, x)},
                   {DNNL_ARG_DIFF_WEIGHTS, blocked}});
@@ -389,8 +300,6 @@ bool weight_grad(const ConvShape& s, const float* g, const float* x, float* gw) 
 std::string implementation(const ConvShape& s, Pass pass) {
   return plan_for(s, pass, false)->implementation;
 }
-
-int64_t packed_weights() { return packed_cache().count(); }
 
 }  // namespace tessera::conv::onednn
 

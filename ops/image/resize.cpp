@@ -24,6 +24,15 @@ double step_between_samples(int64_t in, int64_t out, bool align_corners, double 
   return scale > 0 ? 1 / scale : static_cast<double>(in) / static_cast<double>(out);
 }
 
+/// As torch: in float, because which of two neighbours a border case falls to depends on the
+/// rounding; and without the given scale when the size stays or doubles.
+int64_t nearest_source(int64_t o, int64_t in, int64_t out, double step) {
+  if (out == in) return o;
+  if (out == 2 * in) return o / 2;
+  const float at = std::floor(static_cast<float>(o) * static_cast<float>(step));
+  return std::min(static_cast<int64_t>(at), in - 1);
+}
+
 void check_image(const Tensor& x, const ResizeOptions& options) {
   TESSERA_CHECK(ShapeError, x.rank() == 4, "resize: expects images (N, H, W, C), got ", x.shape());
   TESSERA_CHECK(ShapeError, x.shape()[1] > 0 && x.shape()[2] > 0,
@@ -55,9 +64,7 @@ AxisMap resize_map(int64_t in, int64_t out, const ResizeOptions& options, double
   const double step = step_between_samples(in, out, options.align_corners, scale);
   for (int64_t o = 0; o < out; ++o) {
     if (options.mode == ResizeMode::nearest) {
-      // In float, as torch: which of two neighbours a border case falls to depends on the rounding.
-      const float at = std::floor(static_cast<float>(o) * static_cast<float>(step));
-      map.tap(std::min(static_cast<int64_t>(at), in - 1), 1);
+      map.tap(nearest_source(o, in, out, step), 1);
       map.next();
       continue;
     }

@@ -4,7 +4,7 @@
 #include "autograd/engine.h"
 #include "ops/index/view.h"
 #include "ops/pointwise/arithmetic.h"
-#include "ops/pointwise/unary.h"
+#include "ops/pointwise/power.h"
 #include "ops/reduce/sum.h"
 #include "tensor/view.h"
 

@@ -4,10 +4,6 @@
 
 namespace tessera {
 
-struct GroupNormOptions {
-  double eps = 1e-5;
-};
-
 /// Normalises each of `groups` runs of C / groups neighbouring channels of every sample by its own
 /// mean and biased variance.
 ///   x             (N, ..., C), e.g. (N, H, W, C) or (N, C); floating
@@ -15,6 +11,6 @@ struct GroupNormOptions {
 /// Differentiable to any order. Throws ShapeError, DTypeError, ValueError (groups < 1 or not a
 /// divisor of C). Source: Wu and He, arXiv 1803.08494.
 Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight = {},
-                  const Tensor& bias = {}, const GroupNormOptions& options = {});
+                  const Tensor& bias = {}, double eps = 1e-5);
 
 }  // namespace tessera

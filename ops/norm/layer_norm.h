@@ -4,17 +4,13 @@
 
 namespace tessera {
 
-struct LayerNormOptions {
-  int axes = 1;  // how many trailing axes are normalised together
-  double eps = 1e-5;
-};
-
-/// Normalises the elements of the last `axes` axes together by their mean and biased variance.
-///   x             at least `axes` axes, floating
-///   weight, bias  the sizes of those axes, may be undefined (1 and 0)
-/// Differentiable to any order. Throws ShapeError, DTypeError, ValueError (axes outside [1, rank]).
-/// Source: Ba et al., arXiv 1607.06450.
-Tensor layer_norm(const Tensor& x, const Tensor& weight = {}, const Tensor& bias = {},
-                  const LayerNormOptions& options = {});
+/// Normalises the elements of the last axes together by their mean and biased variance.
+///   x             (..., normalized), floating
+///   normalized    the sizes of those axes, at least one
+///   weight, bias  of shape `normalized`, may be undefined (1 and 0)
+/// Differentiable to any order. Throws ShapeError (`normalized` is empty or not the end of x's
+/// shape, parameters of another shape), DTypeError. Source: Ba et al., arXiv 1607.06450.
+Tensor layer_norm(const Tensor& x, const Shape& normalized, const Tensor& weight = {},
+                  const Tensor& bias = {}, double eps = 1e-5);
 
 }  // namespace tessera

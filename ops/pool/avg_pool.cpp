@@ -1,6 +1,7 @@
 #include "ops/pool/avg_pool.h"
 
 #include "autograd/apply.h"
+#include "ops/pool/adaptive_pool.h"
 #include "tensor/view.h"
 
 namespace tessera {
@@ -55,7 +56,7 @@ Tensor avg_pool2d(const Tensor& x, const AvgPool2dOptions& o) {
   return mean_over(x, windows);
 }
 
-Tensor adaptive_avg_pool2d(const Tensor& x, Size2d output) {
+Tensor adaptive_avg_pool2d(const Tensor& x, Size2 output) {
   check_dtype(x, "adaptive_avg_pool2d");
   return mean_over(x, make_bins(x.shape(), output, "adaptive_avg_pool2d"));
 }

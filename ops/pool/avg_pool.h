@@ -7,9 +7,9 @@
 namespace tessera {
 
 struct AvgPool2dOptions {
-  Size2d kernel = 1;
-  Size2d stride = 0;  // 0: kernel
-  Size2d padding = 0;
+  Size2 kernel = 1;
+  Size2 stride = 0;  // 0: kernel
+  Size2 padding = 0;
   bool ceil_mode = false;
   /// Divide by the window's size including explicit padding (never by the overhang of ceil_mode);
   /// otherwise by the number of input pixels in it.
@@ -23,13 +23,6 @@ struct AvgPool2dOptions {
 ///   0
 /// Differentiable to any order (linear).
 Tensor avg_pool2d(const Tensor& x, const AvgPool2dOptions& options);
-
-/// Mean over output.h x output.w bins floor(i H / o) .. ceil((i + 1) H / o). Errors as make_bins().
-/// Differentiable to any order.
-Tensor adaptive_avg_pool2d(const Tensor& x, Size2d output);
-
-/// Mean over all pixels: (N, H, W, C) to (N, 1, 1, C).
-inline Tensor global_avg_pool2d(const Tensor& x) { return adaptive_avg_pool2d(x, 1); }
 
 namespace kernel {
 /// y[n, i, j, c] = mean of x over window (i, j). Contiguous tensors.

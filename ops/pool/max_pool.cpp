@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "autograd/apply.h"
+#include "ops/pool/adaptive_pool.h"
 #include "tensor/view.h"
 
 namespace tessera {
@@ -96,7 +97,7 @@ std::pair<Tensor, Tensor> max_pool2d_with_indices(const Tensor& x,
   return {out[0], out[1]};
 }
 
-Tensor adaptive_max_pool2d(const Tensor& x, Size2d output) {
+Tensor adaptive_max_pool2d(const Tensor& x, Size2 output) {
   return pool(x, make_bins(x.shape(), output, "adaptive_max_pool2d"), false)[0];
 }
 

@@ -9,10 +9,10 @@
 namespace tessera {
 
 struct MaxPool2dOptions {
-  Size2d kernel = 1;
-  Size2d stride = 0;  // 0: kernel
-  Size2d padding = 0;
-  Size2d dilation = 1;
+  Size2 kernel = 1;
+  Size2 stride = 0;  // 0: kernel
+  Size2 padding = 0;
+  Size2 dilation = 1;
   bool ceil_mode = false;
 };
 
@@ -27,10 +27,6 @@ Tensor max_pool2d(const Tensor& x, const MaxPool2dOptions& options);
 
 /// The same with the i32 index h * W + w of each winner inside its image (-1: empty window).
 std::pair<Tensor, Tensor> max_pool2d_with_indices(const Tensor& x, const MaxPool2dOptions& options);
-
-/// Maximum over output.h x output.w bins floor(i H / o) .. ceil((i + 1) H / o); otherwise as
-/// max_pool2d.
-Tensor adaptive_max_pool2d(const Tensor& x, Size2d output);
 
 namespace kernel {
 /// All tensors contiguous; `indices` i32 of y's shape, undefined when not wanted.

@@ -1,4 +1,5 @@
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "ops/pool/max_pool.h"
@@ -78,39 +79,55 @@ void max_pool2d_cpu(const Tensor& x, const Windows& windows, Tensor& y, Tensor& 
   });
 }
 
+// sum (+)= g where this pixel won; `first` starts the sum.
+template <class T, class C>
+void collect(const T* __restrict__ g, const int32_t* __restrict__ winner, int32_t pixel,
+             int64_t channels, bool first, C* __restrict__ sum) {
+  if (first) {
+    for (int64_t c = 0; c < channels; ++c)
+      sum[c] = winner[c] == pixel ? static_cast<C>(g[c]) : C(0);
+  } else {
+    for (int64_t c = 0; c < channels; ++c)
+      sum[c] += winner[c] == pixel ? static_cast<C>(g[c]) : C(0);
+  }
+}
+
 // One task owns whole input rows (n, h) and asks the windows over each pixel whether it won: no
-// races, every gradient element is written once, and the sum has a fixed order.
+// races, every gradient element is written once, and the sum has a fixed order. Half types sum in
+// a float buffer, the others in place.
 template <class T>
 void scatter(const Tensor& g_, const Tensor& indices, const Windows& win, Tensor& gx_) {
   using C = compute_t<T>;
+  constexpr bool kInPlace = std::is_same_v<T, C>;
   const T* g = g_.data<T>();
   const int32_t* index = indices.data<int32_t>();
   T* gx = gx_.data<T>();
   const int64_t channels = g_.size(3), width = win.w.in;
   const int64_t row = win.w.out * channels;
-  parallel_for(0, g_.size(0) * win.h.in, row_grain(width * channels),
-               [&](int64_t begin, int64_t end) {
-                 std::vector<C> sum(static_cast<size_t>(channels));
-                 for (int64_t r = begin; r < end; ++r) {
-                   const int64_t n = r / win.h.in, h = r % win.h.in;
-                   for (int64_t w = 0; w < width; ++w) {
-                     const int32_t pixel = static_cast<int32_t>(h * width + w);
-                     C* __restrict__ s = sum.data();
-                     std::fill(sum.begin(), sum.end(), C(0));
-                     for (int64_t i = win.h.first_output(h); i <= win.h.last_output(h); ++i) {
-                       for (int64_t j = win.w.first_output(w); j <= win.w.last_output(w); ++j) {
-                         const int64_t at = (n * win.h.out + i) * row + j * channels;
-                         const T* __restrict__ from = g + at;
-                         const int32_t* __restrict__ winner = index + at;
-                         for (int64_t c = 0; c < channels; ++c)
-                           s[c] += winner[c] == pixel ? static_cast<C>(from[c]) : C(0);
-                       }
-                     }
-                     T* __restrict__ out = gx + (r * width + w) * channels;
-                     for (int64_t c = 0; c < channels; ++c) out[c] = static_cast<T>(s[c]);
-                   }
-                 }
-               });
+  const int64_t grain = row_grain(width * channels);
+  parallel_for(0, g_.size(0) * win.h.in, grain, [&](int64_t begin, int64_t end) {
+    std::vector<C> buffer(static_cast<size_t>(kInPlace ? 0 : channels));
+    for (int64_t r = begin; r < end; ++r) {
+      const int64_t n = r / win.h.in, h = r % win.h.in;
+      const int64_t i0 = win.h.first_output(h), i1 = win.h.last_output(h);
+      for (int64_t w = 0; w < width; ++w) {
+        T* out = gx + (r * width + w) * channels;
+        C* sum = buffer.data();
+        if constexpr (kInPlace) sum = out;
+        const int64_t j0 = win.w.first_output(w), j1 = win.w.last_output(w);
+        if (i0 > i1 || j0 > j1) std::fill(sum, sum + channels, C(0));
+        for (int64_t i = i0; i <= i1; ++i) {
+          for (int64_t j = j0; j <= j1; ++j) {
+            const int64_t at = (n * win.h.out + i) * row + j * channels;
+            collect(g + at, index + at, static_cast<int32_t>(h * width + w), channels,
+                    i == i0 && j == j0, sum);
+          }
+        }
+        if constexpr (!kInPlace)
+          for (int64_t c = 0; c < channels; ++c) out[c] = static_cast<T>(sum[c]);
+      }
+    }
+  });
 }
 
 void scatter_cpu(const Tensor& g, const Tensor& indices, const Windows& windows, Tensor& gx) {

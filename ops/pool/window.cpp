@@ -31,14 +31,14 @@ WindowAxis make_axis(const Shape& image, int axis, int64_t kernel, int64_t strid
 
 }  // namespace
 
-Windows make_windows(const Shape& image, Size2d kernel, Size2d stride, Size2d padding,
-                     Size2d dilation, bool ceil_mode, std::string_view op) {
+Windows make_windows(const Shape& image, Size2 kernel, Size2 stride, Size2 padding, Size2 dilation,
+                     bool ceil_mode, std::string_view op) {
   check_image(image, op);
   return {make_axis(image, 1, kernel.h, stride.h, padding.h, dilation.h, ceil_mode, op),
           make_axis(image, 2, kernel.w, stride.w, padding.w, dilation.w, ceil_mode, op)};
 }
 
-Windows make_bins(const Shape& image, Size2d out, std::string_view op) {
+Windows make_bins(const Shape& image, Size2 out, std::string_view op) {
   check_image(image, op);
   TESSERA_CHECK(ShapeError, image[1] > 0 && image[2] > 0, op, ": input ", image, " has no pixels");
   TESSERA_CHECK(ValueError, out.h >= 1 && out.w >= 1, op, ": output size must be at least 1, got ",

@@ -4,21 +4,14 @@
 #include <cstdint>
 #include <string_view>
 
+#include "ops/size2.h"
 #include "tensor/macros.h"
 #include "tensor/shape.h"
 
 namespace tessera {
 
-/// Height and width of a window, a step or a border; one number stands for both.
-struct Size2d {
-  int64_t h = 1, w = 1;
-  constexpr Size2d() = default;
-  constexpr Size2d(int64_t both) : h(both), w(both) {}  // NOLINT: {.kernel = 3} is the point
-  constexpr Size2d(int64_t height, int64_t width) : h(height), w(width) {}
-};
-
 /// The stride an options struct means: `kernel` where it was left at 0.
-constexpr Size2d stride_or_kernel(Size2d stride, Size2d kernel) {
+constexpr Size2 stride_or_kernel(Size2 stride, Size2 kernel) {
   return {stride.h == 0 ? kernel.h : stride.h, stride.w == 0 ? kernel.w : stride.w};
 }
 
@@ -72,10 +65,10 @@ struct Windows {
 /// window that would start at or past in + padding is dropped. Throws ShapeError unless `image` is
 /// (N, H, W, C) with at least one window, ValueError for kernel, stride or dilation < 1 or a
 /// padding outside [0, half the window]; messages start with `op`.
-Windows make_windows(const Shape& image, Size2d kernel, Size2d stride, Size2d padding,
-                     Size2d dilation, bool ceil_mode, std::string_view op);
+Windows make_windows(const Shape& image, Size2 kernel, Size2 stride, Size2 padding, Size2 dilation,
+                     bool ceil_mode, std::string_view op);
 /// out.h x out.w bins of nearly equal size. Throws ShapeError unless `image` is (N, H, W, C) with
 /// H, W >= 1, ValueError for an output size < 1.
-Windows make_bins(const Shape& image, Size2d out, std::string_view op);
+Windows make_bins(const Shape& image, Size2 out, std::string_view op);
 
 }  // namespace tessera

@@ -203,6 +203,21 @@ def train_epoch(net, optimizer, images, labels, args, rng, epoch, warm):
     return loss_sum / steps, correct / steps, warm
 
 
+def save_state(path, net, optimizer, rng, warm, rows):
+    torch.save(dict(net=net.state_dict(), optimizer=optimizer.state_dict(), warm=warm, rows=rows,
+                    numpy=rng.bit_generator.state, torch=torch.get_rng_state()), path + ".part")
+    os.replace(path + ".part", path)
+
+
+def load_state(path, net, optimizer, rng):
+    state = torch.load(path, weights_only=False)
+    net.load_state_dict(state["net"])
+    optimizer.load_state_dict(state["optimizer"])
+    rng.bit_generator.state = state["numpy"]
+    torch.set_rng_state(state["torch"])
+    return state["warm"], state["rows"]
+
+
 def run(args):
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
@@ -223,7 +238,9 @@ def run(args):
                   torchvision=torchvision.__version__, images=len(images), classes=len(classes),
                   parameters=sum(p.numel() for p in net.parameters()), epochs=[])
     warm = 0.1
-    for epoch in range(args.epochs):
+    if args.state and os.path.exists(args.state):
+        warm, result["epochs"] = load_state(args.state, net, optimizer, rng)
+    for epoch in range(len(result["epochs"]), args.epochs):
         for group in optimizer.param_groups:
             group["lr"] = args.lr * group["scale"] * epoch_rate(args, epoch)
         start = time.perf_counter()
@@ -234,6 +251,8 @@ def run(args):
             row.update(test(net, args.data, size))
         print(json.dumps(row), flush=True)
         result["epochs"].append(row)
+        if args.state:
+            save_state(args.state, net, optimizer, rng, warm, result["epochs"])
     result["peak_rss_train_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     result["seconds_per_epoch"] = float(np.median([row["seconds"] for row in result["epochs"]]))
     result["test"] = test(net, args.data, size)
@@ -264,6 +283,7 @@ def main():
     ap.add_argument("--seed", type=int, default=0)
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--eval-every", type=int, default=0, help="epochs between evaluations, 0: end")
+    ap.add_argument("--state", help="file written after each epoch; resumed from if it exists")
     ap.add_argument("--json", help="result file")
     run(ap.parse_args())
 

@@ -3,10 +3,10 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "data/eval/reid.h"
+#include "tests/common/hash_fill.h"
 
 namespace tessera::data::testing_sets {
 
@@ -19,21 +19,7 @@ struct OwnedSet {
   RetrievalSet view() const { return {dim, features, labels, cameras}; }
 };
 
-/// Values that are a function of a name and an index: FNV-1a of the name, then splitmix64; uniform
-/// in [0, 1), multiples of 2^-24.
-inline std::vector<double> hash_unit(std::string_view name, int64_t count) {
-  uint64_t key = 0xCBF29CE484222325u;
-  for (const char c : name) key = (key ^ static_cast<uint8_t>(c)) * 0x100000001B3u;
-  std::vector<double> out;
-  for (int64_t i = 0; i < count; ++i) {
-    uint64_t z = key + static_cast<uint64_t>(i + 1) * 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    z ^= z >> 31;
-    out.push_back(static_cast<double>(z >> 40) / 16777216.0);
-  }
-  return out;
-}
+using testing::hash_unit;
 
 /// The sizes of a generated test and how far images of one identity scatter.
 struct HashCase {

@@ -12,21 +12,6 @@ bool register_op_cases(void (*fill)(OpCaseList&)) {
   return true;
 }
 
-std::vector<float> hash_uniform(const std::string& name, int64_t count, double lo, double hi) {
-  uint64_t key = 0xCBF29CE484222325u;
-  for (unsigned char byte : name) key = (key ^ byte) * 0x100000001B3u;
-  std::vector<float> out(static_cast<size_t>(count));
-  for (size_t i = 0; i < out.size(); ++i) {
-    uint64_t z = key + (i + 1) * 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    z ^= z >> 31;
-    const double unit = static_cast<double>(z >> 40) / 16777216.0;
-    out[i] = static_cast<float>(lo + (hi - lo) * unit);
-  }
-  return out;
-}
-
 Tensors make_inputs(const OpCase& c, DType floating) {
   Tensors out;
   for (size_t i = 0; i < c.inputs.size(); ++i) {

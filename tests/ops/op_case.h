@@ -7,6 +7,7 @@
 #include "autograd/engine.h"
 #include "tensor/tensor.h"
 #include "tensor/view.h"
+#include "tests/common/hash_fill.h"
 
 namespace tessera::testing {
 
@@ -67,9 +68,6 @@ struct OpCaseList {
 OpCaseList& op_cases();
 bool register_op_cases(void (*fill)(OpCaseList&));
 
-/// The reference rule of hash_fill: uniform float32 values in [lo, hi), a function of `name` alone.
-std::vector<float> hash_uniform(const std::string& name, int64_t count, double lo = -1,
-                                double hi = 1);
 /// The inputs of a case in the given floating dtype; differentiable ones require a gradient.
 Tensors make_inputs(const OpCase& c, DType floating);
 

@@ -8,6 +8,7 @@
 
 #include "autograd/node.h"
 #include "ops/conv/conv2d_cpu.h"
+#include "ops/cpu/onednn.h"
 #include "tensor/parallel.h"
 #include "tensor/view.h"
 #include "tests/ops/conv/conv_reference.h"
@@ -207,20 +208,30 @@ TEST(ConvOnednn, PackedWeightsFollowTheirTensor) {
     const std::vector<double> want = reference(w);
     for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-3);
   };
-  const int64_t before = conv::onednn::packed_weights();
+  const int64_t before = cpu::onednn::packed_weight_count();
   {
     Tensor both = random<float>("w", {2, 32, 3, 3, 32});
     const Tensor first = view::select(both, 0, 0), second = view::select(both, 0, 1);
     expect_matches(first);
     expect_matches(second);
     expect_matches(first);
-    const int64_t held = conv::onednn::packed_weights();
+    const int64_t held = cpu::onednn::packed_weight_count();
     copy_(both, random<float>("changed", both.shape()));
     expect_matches(first);
     expect_matches(second);
-    EXPECT_EQ(conv::onednn::packed_weights(), held);
+    EXPECT_EQ(cpu::onednn::packed_weight_count(), held);
+    // Written before every use: no copy is kept. Used again unchanged: it is.
+    for (int step = 0; step < 5; ++step) {
+      copy_(both, random<float>(cat("step", step), both.shape()));
+      expect_matches(first);
+      expect_matches(second);
+    }
+    EXPECT_EQ(cpu::onednn::packed_weight_count(), before);
+    expect_matches(first);
+    expect_matches(second);
+    EXPECT_EQ(cpu::onednn::packed_weight_count(), held);
   }
-  EXPECT_EQ(conv::onednn::packed_weights(), before);
+  EXPECT_EQ(cpu::onednn::packed_weight_count(), before);
   // New weights in every call, most likely at a recycled address.
   for (int i = 0; i < 100; ++i) {
     const Tensor w = random<float>(cat("w", i), {32, 3, 3, 32});
@@ -230,7 +241,7 @@ TEST(ConvOnednn, PackedWeightsFollowTheirTensor) {
       conv2d(x, w, {}, options);
     }
   }
-  EXPECT_EQ(conv::onednn::packed_weights(), before);
+  EXPECT_EQ(cpu::onednn::packed_weight_count(), before);
 }
 
 #endif

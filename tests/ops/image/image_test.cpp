@@ -38,6 +38,15 @@ TEST(Resize, NearestIsExactForWholeFactors) {
     }
 }
 
+// As torch, a size that stays or doubles does not use the given scale.
+TEST(Resize, NearestScaleThatDoublesOrKeeps) {
+  EXPECT_EQ(resize_map(3, 6, {ResizeMode::nearest}, 2.3).index,
+            (std::vector<int64_t>{0, 0, 1, 1, 2, 2}));
+  EXPECT_EQ(resize_map(3, 3, {ResizeMode::nearest}, 1.1).index, (std::vector<int64_t>{0, 1, 2}));
+  EXPECT_EQ(resize_map(5, 6, {ResizeMode::nearest}, 1.3).index,
+            (std::vector<int64_t>{0, 0, 1, 2, 3, 3}));
+}
+
 TEST(Resize, ConstantsStayConstant) {
   for (ResizeMode mode : {ResizeMode::nearest, ResizeMode::bilinear, ResizeMode::bicubic})
     for (const double v :

@@ -1,3 +1,4 @@
+#include "ops/pool/adaptive_pool.h"
 #include "ops/pool/avg_pool.h"
 #include "tests/ops/pool/pool_reference.h"
 
@@ -31,7 +32,7 @@ void add_avg(OpCaseList& cases, const std::string& name, const Shape& shape,
              .run = [o](const Tensors& in) { return Tensors{avg_pool2d(in[0], o)}; },
              .reference =
                  [o](const Tensors& in) {
-                   const Size2d s = stride_or_kernel(o.stride, o.kernel);
+                   const Size2 s = stride_or_kernel(o.stride, o.kernel);
                    const int64_t height = in[0].size(1), width = in[0].size(2);
                    auto mean = [=](const std::vector<double>& window, int64_t i, int64_t j) {
                      const int64_t count =
@@ -71,7 +72,7 @@ TESSERA_OP_CASES(avg_pool2d) {
   add_avg(cases, "avg_pool2d_one_pixel", {1, 1, 1, 3}, {.kernel = 1});
   add_avg(cases, "avg_pool2d_empty_batch", {0, 4, 4, 3}, {.kernel = 2});
 
-  const std::pair<Shape, Size2d> bins[] = {
+  const std::pair<Shape, Size2> bins[] = {
       {{2, 7, 9, 5}, 1},      {{1, 10, 13, 3}, 7}, {{2, 24, 8, 3}, {6, 1}}, {{1, 3, 3, 2}, 7},
       {{2, 4, 5, 3}, {4, 5}}, {{1, 5, 1, 3}, 2},   {{3, 2, 3, 200}, 1},     {{0, 4, 4, 3}, 2}};
   for (const auto& [shape, out] : bins)

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/pool/adaptive_pool.h"
 #include "ops/pool/max_pool.h"
 #include "tests/ops/pool/pool_reference.h"
 
@@ -22,7 +23,7 @@ void add_max(OpCaseList& cases, const std::string& name, const OpInput& x,
              .run = [o](const Tensors& in) { return Tensors{max_pool2d(in[0], o)}; },
              .reference =
                  [o](const Tensors& in) {
-                   const Size2d s = stride_or_kernel(o.stride, o.kernel);
+                   const Size2 s = stride_or_kernel(o.stride, o.kernel);
                    return Tensors{pool64(in[0],
                                          regular_taps(in[0].size(1), o.kernel.h, s.h, o.padding.h,
                                                       o.dilation.h, o.ceil_mode),

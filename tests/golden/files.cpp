@@ -1,0 +1,83 @@
+#include "tests/golden/files.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "io/npz.h"
+#include "tensor/error.h"
+
+namespace tessera::golden {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path folder_of(const char* variable, const char* beside) {
+  const char* set = std::getenv(variable);
+  return set != nullptr ? fs::path(set)
+                        : (fs::path(TESSERA_SOURCE_DIR) / ".." / beside).lexically_normal();
+}
+
+class FunctionTest : public ::testing::Test {
+ public:
+  explicit FunctionTest(std::function<void()> body) : body_(std::move(body)) {}
+  void TestBody() override {
+    try {
+      body_();
+    } catch (const std::exception& e) {
+      const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
+      ADD_FAILURE() << info->name() << ": threw: " << e.what();
+    }
+  }
+
+ private:
+  std::function<void()> body_;
+};
+
+}  // namespace
+
+fs::path golden_dir() { return folder_of("TESSERA_GOLDEN_DIR", "shared/golden"); }
+fs::path data_dir() { return folder_of("TESSERA_DATA_DIR", "shared/data"); }
+
+Json read_json(const fs::path& path) {
+  std::ifstream in(path);
+  TESSERA_CHECK(IoError, in, path.string(), ": cannot be opened");
+  try {
+    return Json::parse(in);
+  } catch (const Json::exception& e) {
+    throw IoError(cat(path.string(), ": ", e.what()));
+  }
+}
+
+std::map<std::string, Reference> read_arrays(const fs::path& path) {
+  std::map<std::string, Reference> out;
+  for (const auto& [name, array] : io::read_npz(path))
+    out[name] = {array.shape, array.as<double>()};
+  return out;
+}
+
+void add_test(const std::string& suite, const std::string& name, std::function<void()> body) {
+  ::testing::RegisterTest(
+      suite.c_str(), name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
+      [body = std::move(body)]() -> ::testing::Test* { return new FunctionTest(body); });
+}
+
+bool add_suite(const std::string& suite, const fs::path& folder,
+               const std::function<void(const fs::path&)>& list) {
+  if (!fs::exists(folder)) {
+    add_test(suite, "folder", [folder] {
+      GTEST_SKIP() << "nothing at " << folder.string()
+                   << " (TESSERA_GOLDEN_DIR and TESSERA_DATA_DIR name the folders)";
+    });
+    return true;
+  }
+  try {
+    list(folder);
+  } catch (const std::exception& e) {
+    add_test(suite, "listing", [what = std::string(e.what())] { ADD_FAILURE() << what; });
+  }
+  return true;
+}
+
+}  // namespace tessera::golden
