@@ -26,7 +26,7 @@ struct ExtremeReducer {
   void step(Lane& a, Lane v, int64_t) const {
     // NaN replaces anything and is replaced by NaN only.
     const bool better = kLargest ? v > a : v < a;
-    a = better | (v != v) ? v : a;
+    a = (better | (v != v)) ? v : a;
   }
   void merge(Wide& a, Wide b) const { step(a, b, 0); }
   T finish(Wide a) const { return static_cast<T>(a); }
