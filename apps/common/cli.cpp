@@ -47,7 +47,8 @@ std::vector<std::string> complete_options(const CLI::App& app, std::vector<std::
   for (std::string& arg : args) {
     if (arg == "--") break;
     if (!arg.starts_with("-")) {
-      if (const CLI::App* below = command->get_subcommand_no_throw(arg)) command = below;
+      for (const CLI::App* below : command->get_subcommands([](const CLI::App*) { return true; }))
+        if (below->get_name() == arg) command = below;
       continue;
     }
     if (!arg.starts_with("--")) continue;

@@ -25,10 +25,6 @@ std::string percent(double share) {
   return text;
 }
 
-std::string_view as_text(const std::vector<uint8_t>& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 void render_set(const std::filesystem::path& folder, const data::PedestrianSetOptions& set,
                 const OutputOptions& output) {
   Progress progress({.label = "drawing pedestrians",
@@ -104,7 +100,7 @@ void write_report(const ReidDemoOptions& options, const data::PedestrianSetOptio
   const data::Image sheet = draw_rankings(features, shown, 10);
   data::write_png(options.out / "rankings.png", sheet);
   report.section("Ten queries")
-      .image(as_text(data::encode_png(sheet)), "image/png",
+      .image(data::encode_png(sheet), "image/png",
              "The ten nearest gallery images of each query; green: the same person.",
              "ranked galleries of ten queries");
   report.section("Again").code("tessera reid demo");

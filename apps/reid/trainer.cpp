@@ -17,7 +17,7 @@
 #include "nn/optim/schedule.h"
 #include "ops/loss/cross_entropy.h"
 #include "ops/pointwise/arithmetic.h"
-#include "ops/reduce/argmax.h"
+#include "ops/reduce/extreme.h"
 
 namespace tessera::apps {
 namespace {
