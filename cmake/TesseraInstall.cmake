@@ -8,7 +8,7 @@ if(NOT TESSERA_REFERENCE)
   set_target_properties(tessera_program train_reid_program
                         PROPERTIES INSTALL_RPATH "$ORIGIN/${bin_to_lib}")
   # Public headers of nn/io include nlohmann/json.hpp; everything else is linked privately.
-  target_link_libraries(tessera INTERFACE nlohmann_json::nlohmann_json)
+  target_link_libraries(tessera INTERFACE $<INSTALL_INTERFACE:nlohmann_json::nlohmann_json>)
 endif()
 
 install(TARGETS tessera EXPORT TesseraTargets
