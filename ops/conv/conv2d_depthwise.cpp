@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <span>
 #include <vector>
 
 #include "ops/conv/conv2d_cpu.h"
@@ -20,7 +21,9 @@ struct Run {
   std::vector<Tap> taps;
 };
 
-constexpr int64_t kRun = 4;  // outputs of a run that share the loads of the filter
+constexpr int64_t kRun = 4;                 // outputs of a run that share the loads of the filter
+constexpr int64_t kBlockVectors = 4;        // channels of one walk along a row, in vectors
+constexpr int64_t kFilterBytes = 24 << 10;  // what the filters may take of the first-level cache
 
 // One axis of a gather: how output coordinates map to input coordinates, in either direction.
 struct Axis {
@@ -39,8 +42,8 @@ struct Axis {
     return list;
   }
 
-  // Groups of kRun equal neighbours where possible, single coordinates elsewhere (at the borders).
-  // Transposed and strided, every stride-th coordinate uses the same taps.
+  // Groups of kRun equal neighbours where possible, shorter ones at the borders. Transposed and
+  // strided, every stride-th coordinate uses the same taps.
   std::vector<Run> runs() const {
     const int64_t step = transposed ? stride : 1, advance = transposed ? 1 : stride;
     std::vector<Run> list;
@@ -81,8 +84,8 @@ struct Gather {
 // `Count` outputs of a run, U vectors of channels from c on. `next` and `out_next` are the steps
 // from one output to the next in the input and in the output.
 template <class V, int U, int Count, class T>
-inline void gather_channels(const Gather<T>& a, const std::vector<Offset>& taps, int64_t next,
-                            T* out, int64_t out_next, int64_t c) {
+inline void gather_channels(const Gather<T>& a, std::span<const Offset> taps, int64_t next, T* out,
+                            int64_t out_next, int64_t c) {
   constexpr int64_t kLanes = sizeof(V) / sizeof(T);
   V acc[Count][U];
   for (int i = 0; i < Count; ++i)
@@ -102,47 +105,88 @@ inline void gather_channels(const Gather<T>& a, const std::vector<Offset>& taps,
       *reinterpret_cast<V*>(out + i * out_next + c + u * kLanes) = acc[i][u];
 }
 
-// All channels of a run: pairs of vectors, then one vector, then single channels.
+// Channels [begin, end) of `Count` outputs from `first` on: pairs of vectors, then one vector, then
+// single channels.
 template <int Count, class T>
-void gather_run(const Gather<T>& a, const std::vector<Offset>& taps, const Run& run,
-                int64_t first) {
+void gather_block(const Gather<T>& a, std::span<const Offset> taps, const Run& run, int64_t first,
+                  int64_t begin, int64_t end) {
   using V = typename cpu::Vector<T>::Type;
   constexpr int64_t kLanes = cpu::Vector<T>::kLanes;
   const int64_t next = run.advance * a.channels, out_next = run.step * a.channels;
   T* out = a.out + first * a.channels;
-  int64_t c = 0;
-  for (; c + 2 * kLanes <= a.channels; c += 2 * kLanes)
+  int64_t c = begin;
+  for (; c + 2 * kLanes <= end; c += 2 * kLanes)
     gather_channels<V, 2, Count>(a, taps, next, out, out_next, c);
-  for (; c + kLanes <= a.channels; c += kLanes)
+  for (; c + kLanes <= end; c += kLanes)
     gather_channels<V, 1, Count>(a, taps, next, out, out_next, c);
-  for (; c < a.channels; ++c) gather_channels<T, 1, Count>(a, taps, next, out, out_next, c);
+  for (; c < end; ++c) gather_channels<T, 1, Count>(a, taps, next, out, out_next, c);
 }
 
-// out (N, vertical.out, horizontal.out, C) from in (N, vertical.in, horizontal.in, C).
+template <class T>
+void gather_run(Gather<T> a, std::span<const Offset> taps, const Run& run, int64_t begin,
+                int64_t end) {
+  if (run.count == kRun) return gather_block<kRun>(a, taps, run, run.first, begin, end);
+  for (int64_t i = 0; i < run.count; ++i) {
+    gather_block<1>(a, taps, run, run.first + i * run.step, begin, end);
+    a.in += run.advance * a.channels;
+  }
+}
+
+// Taps of all runs of an output row, one after the other. Their inputs count from the row's first
+// input row, so that all rows but those at the border share one list.
+class RowTaps {
+ public:
+  RowTaps(const std::vector<Run>& runs, const Axis& horizontal, int64_t channels)
+      : runs_(runs), horizontal_(horizontal), channels_(channels) {}
+
+  const Offset* get(const std::vector<Tap>& rows) {
+    const bool same = std::equal(
+        rows.begin(), rows.end(), rows_.begin(), rows_.end(), [&](const Tap& a, const Tap& b) {
+          return a.k == b.k && a.at - rows.front().at == b.at - rows_.front().at;
+        });
+    if (same) return taps_.data();
+    rows_ = rows;
+    taps_.clear();
+    for (const Run& run : runs_)
+      for (const Tap& row : rows)
+        for (const Tap& col : run.taps)
+          taps_.push_back({(row.k * horizontal_.k + col.k) * channels_,
+                           ((row.at - rows.front().at) * horizontal_.in + col.at) * channels_});
+    return taps_.data();
+  }
+
+ private:
+  const std::vector<Run>& runs_;
+  const Axis& horizontal_;
+  int64_t channels_;
+  std::vector<Tap> rows_;
+  std::vector<Offset> taps_;
+};
+
+// out (N, vertical.out, horizontal.out, C) from in (N, vertical.in, horizontal.in, C). Where the
+// filters are too large for the first-level cache, a row is walked once per block of channels.
 template <class T>
 void gather(const Axis& vertical, const Axis& horizontal, int64_t images, int64_t channels,
             const T* in, const T* filters, const T* bias, T* out) {
+  const bool whole =
+      vertical.k * horizontal.k * channels * static_cast<int64_t>(sizeof(T)) <= kFilterBytes;
+  const int64_t block = whole ? channels : kBlockVectors * cpu::Vector<T>::kLanes;
   const std::vector<Run> runs = horizontal.runs();
-  const int64_t in_image = vertical.in * horizontal.in * channels;
+  const int64_t in_row = horizontal.in * channels;
   parallel_for(0, images * vertical.out, 1, [&](int64_t begin, int64_t end) {
-    std::vector<Offset> taps;
+    RowTaps row_taps(runs, horizontal, channels);
     for (int64_t r = begin; r < end; ++r) {
       const std::vector<Tap> rows = vertical.taps(r % vertical.out);
-      const Gather<T> a{in + r / vertical.out * in_image, out + r * horizontal.out * channels,
-                        filters, bias, channels};
-      for (const Run& run : runs) {
-        taps.clear();
-        for (const Tap& row : rows)
-          for (const Tap& col : run.taps)
-            taps.push_back({(row.k * horizontal.k + col.k) * channels,
-                            (row.at * horizontal.in + col.at) * channels});
-        if (run.count == kRun) {
-          gather_run<kRun>(a, taps, run, run.first);
-          continue;
-        }
-        for (int64_t i = 0; i < run.count; ++i) {
-          gather_run<1>(a, taps, run, run.first + i * run.step);
-          for (Offset& tap : taps) tap.input += run.advance * channels;
+      const int64_t first = rows.empty() ? 0 : rows.front().at;
+      const Gather<T> a{in + (r / vertical.out * vertical.in + first) * in_row,
+                        out + r * horizontal.out * channels, filters, bias, channels};
+      const Offset* const taps = row_taps.get(rows);
+      for (int64_t c = 0; c < channels; c += block) {
+        const Offset* of_run = taps;
+        for (const Run& run : runs) {
+          const size_t count = rows.size() * run.taps.size();
+          gather_run(a, {of_run, count}, run, c, std::min(c + block, channels));
+          of_run += count;
         }
       }
     }
