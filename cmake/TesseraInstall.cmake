@@ -2,6 +2,15 @@
 
 include(CMakePackageConfigHelpers)
 
+# Installed programs find libtessera beside them, wherever the prefix is moved to.
+file(RELATIVE_PATH bin_to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
+if(NOT TESSERA_REFERENCE)
+  set_target_properties(tessera_program train_reid_program
+                        PROPERTIES INSTALL_RPATH "$ORIGIN/${bin_to_lib}")
+  # Public headers of nn/io include nlohmann/json.hpp; everything else is linked privately.
+  target_link_libraries(tessera INTERFACE $<INSTALL_INTERFACE:nlohmann_json::nlohmann_json>)
+endif()
+
 install(TARGETS tessera EXPORT TesseraTargets
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
         INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tessera)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <sstream>
 
 #include "apps/common/log.h"
 #include "tensor/parallel.h"
@@ -37,7 +38,7 @@ std::string complete(const CLI::App& app, const std::string& name) {
   if (matches.empty()) return name;
   std::string list;
   for (const std::string& m : matches) list += (list.empty() ? "--" : ", --") + m;
-  throw ValueError(cat("--", name, " is ambiguous: ", list));
+  throw UsageError(cat("--", name, " is ambiguous: ", list));
 }
 
 }  // namespace
@@ -47,7 +48,8 @@ std::vector<std::string> complete_options(const CLI::App& app, std::vector<std::
   for (std::string& arg : args) {
     if (arg == "--") break;
     if (!arg.starts_with("-")) {
-      if (const CLI::App* below = command->get_subcommand_no_throw(arg)) command = below;
+      for (const CLI::App* below : command->get_subcommands([](const CLI::App*) { return true; }))
+        if (below->get_name() == arg) command = below;
       continue;
     }
     if (!arg.starts_with("--")) continue;
@@ -71,12 +73,27 @@ int run_cli(CLI::App& app, std::vector<std::string> args) {
     return kOk;
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
-    Log().error(e.what(), " (--help lists the options)");
+    Log().error(one_line(e.what()), " (--help lists the options)");
+    return kUsage;
+  } catch (const UsageError& e) {
+    Log().error(one_line(e.what()), " (--help lists the options)");
     return kUsage;
   } catch (const std::exception& e) {
-    Log().error(e.what());
+    Log().error(one_line(e.what()));
     return kFailed;
   }
+}
+
+std::string one_line(const std::string& message) {
+  std::vector<std::string> lines;
+  std::istringstream text(message);
+  for (std::string line; std::getline(text, line);)
+    if (!line.empty()) lines.push_back(line);
+  const size_t shown = lines.size() > 5 ? 4 : lines.size();
+  std::string out;
+  for (size_t i = 0; i < shown; ++i)
+    out += cat(i == 0 ? "" : out.ends_with(':') ? " " : "; ", lines[i]);
+  return shown == lines.size() ? out : cat(out, "; and ", lines.size() - shown, " more");
 }
 
 void add_output_options(CLI::App& command, OutputOptions& output) {
@@ -85,9 +102,10 @@ void add_output_options(CLI::App& command, OutputOptions& output) {
 }
 
 void add_threads_option(CLI::App& command) {
-  command.add_option_function<int>(
-      "--threads", [](int n) { set_num_threads(n); },
-      "Threads to compute with (default: TESSERA_NUM_THREADS, or all processors)")
+  command
+      .add_option_function<int>(
+          "--threads", [](int n) { set_num_threads(n); },
+          "Threads to compute with (default: TESSERA_NUM_THREADS, or all processors)")
       ->check(CLI::Range(1, 1024));
 }
 
@@ -95,10 +113,10 @@ std::pair<int64_t, int64_t> parse_size(const std::string& text, const std::strin
   const auto number = [&](const std::string& part) {
     int64_t value = 0;
     const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value);
-    TESSERA_CHECK(ValueError,
-                  error == std::errc() && end == part.data() + part.size() && value >= 1 &&
-                      value <= 16384,
-                  option, " must be HEIGHTxWIDTH or one number from 1 to 16384, got '", text, "'");
+    TESSERA_CHECK(
+        UsageError,
+        error == std::errc() && end == part.data() + part.size() && value >= 1 && value <= 16384,
+        option, " must be HEIGHTxWIDTH or one number from 1 to 16384, got '", text, "'");
     return value;
   };
   const size_t x = text.find('x');

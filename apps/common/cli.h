@@ -3,21 +3,30 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "apps/common/output.h"
+#include "tensor/error.h"
 
 namespace tessera::apps {
 
-/// Exit codes of every program.
-inline constexpr int kOk = 0, kFailed = 1, kUsage = 2;
+/// Exit codes of every program; kInterrupted is 128 + SIGINT, as shells report it.
+inline constexpr int kOk = 0, kFailed = 1, kUsage = 2, kInterrupted = 130;
+
+/// Wrong arguments that the option parser itself cannot see.
+class UsageError : public ValueError {
+ public:
+  using ValueError::ValueError;
+};
 
 /// Parses `args` (without the program's name) with `app` and runs what the chosen command set up.
 /// Any long option may be shortened to a unique prefix and may use '_' for '-'. Prints one line per
-/// error on stderr: kUsage for wrong arguments, kFailed for anything thrown while running.
+/// error on stderr: kUsage for wrong arguments (and UsageError), kFailed for anything else thrown
+/// while running.
 int run_cli(CLI::App& app, std::vector<std::string> args);
 
-/// args with long options completed for the subcommand they belong to; ValueError for an ambiguous
+/// args with long options completed for the subcommand they belong to; UsageError for an ambiguous
 /// prefix. Unknown options are left for the parser to report.
 std::vector<std::string> complete_options(const CLI::App& app, std::vector<std::string> args);
 
@@ -25,8 +34,12 @@ std::vector<std::string> complete_options(const CLI::App& app, std::vector<std::
 void add_output_options(CLI::App& command, OutputOptions& output);
 /// Adds --threads N.
 void add_threads_option(CLI::App& command);
-/// Reads "256x128" (height x width) or "224" (square); ValueError naming `option` otherwise.
+/// Reads "256x128" (height x width) or "224" (square); UsageError naming `option` otherwise.
 std::pair<int64_t, int64_t> parse_size(const std::string& text, const std::string& option);
+
+/// A message of several lines as one: they are joined by "; ", and of more than five only the first
+/// four are kept and the others counted.
+std::string one_line(const std::string& message);
 
 /// Set by a command that ends with a code of its own (130 after Ctrl-C).
 void set_exit_code(int code);

@@ -54,7 +54,7 @@ class SvgPainter : public Painter {
     if (role == Role::kMuted) out_ += " fill-opacity=\"0.7\"";
     if (bold) out_ += " font-weight=\"600\"";
     if (upright) out_ += cat(" transform=\"rotate(-90 ", num(at.x), " ", num(at.y), ")\"");
-    out_ += ">" + escape_html(text) + "</text>\n";
+    out_ += cat(">", escape_html(text), "</text>\n");
   }
   std::string take() { return std::move(out_); }
 

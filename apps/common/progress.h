@@ -39,9 +39,9 @@ class Progress {
     int64_t total = 0;
     ProgressMode mode = ProgressMode::kAuto;
     /// Replace stderr, the clock (seconds) and the terminal's width: for tests.
-    std::function<void(std::string_view)> write;
-    std::function<double()> clock;
-    std::function<int()> width;
+    std::function<void(std::string_view)> write{};
+    std::function<double()> clock{};
+    std::function<int()> width{};
   };
 
   explicit Progress(Options options);

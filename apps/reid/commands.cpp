@@ -17,24 +17,30 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kInterrupted = 130;  // 128 + SIGINT
-
 void print_metrics(const json& m, const char* prefix = "") {
   std::printf("%sRank@1:%.4f Rank@5:%.4f Rank@10:%.4f mAP:%.4f\n", prefix,
               m.at("rank1").get<double>(), m.at("rank5").get<double>(),
               m.at("rank10").get<double>(), m.at("mAP").get<double>());
 }
 
+void warn_unmatched(const json& m) {
+  if (const auto lost = m.at("queries_without_match").get<int64_t>(); lost > 0)
+    Log().warn(lost, " of ", m.at("queries").get<int64_t>(),
+               " queries have no match in the gallery and count as misses");
+}
+
 void print_json(const json& result) { std::printf("%s\n", result.dump().c_str()); }
 
 void add_model_options(CLI::App& c, ReidModelOptions& model, std::shared_ptr<std::string> size) {
-  c.add_option("--model", model.net.backbone, "resnet18, resnet34, resnet50, resnet101, resnet152")
+  c.add_option("--model", model.net.backbone, "Backbone")
+      ->check(CLI::IsMember({"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}))
       ->capture_default_str();
   c.add_option("--size", *size, "Input HEIGHTxWIDTH")->capture_default_str();
   c.add_option("--stride", model.net.last_stride, "Stride of the last stage: 1 or 2")
       ->check(CLI::IsMember({1, 2}))
       ->capture_default_str();
   c.add_option("--linear-num", model.net.bottleneck, "Width of the head's linear layer; 0: none")
+      ->check(CLI::Range(0, 65536))
       ->capture_default_str();
   c.add_option("--droprate", model.net.dropout, "Dropout of the head")
       ->check(CLI::Range(0.0, 1.0))
@@ -62,14 +68,15 @@ json train_result(const ReidTrainResult& run, const ReidTrainOptions& o) {
 void run_train(ReidTrainOptions& o) {
   const ReidTrainResult run = train_reid(o);
   const json result = train_result(run, o);
-  if (o.output.json) print_json(result);
-  else if (!run.interrupted) print_metrics(result);
+  if (o.output.json)
+    print_json(result);
+  else if (!run.interrupted)
+    print_metrics(result);
   if (!run.interrupted) {
     io::write_file_atomic(o.out / "result.json", result.dump(2) + "\n");
-    return;
+    return warn_unmatched(result);
   }
-  Log(false).warn("interrupted; go on with --resume ",
-                  (o.out / "checkpoint.safetensors").string());
+  Log(false).warn("interrupted; go on with --resume ", (o.out / "checkpoint.safetensors").string());
   set_exit_code(kInterrupted);
 }
 
@@ -96,11 +103,10 @@ void run_test(ReidTestOptions& o) {
   }
   result["weights"] = o.weights.string();
   io::write_file_atomic(o.out / "result.json", result.dump(2) + "\n");
+  warn_unmatched(result);
   if (o.output.json) return print_json(result);
   print_metrics(result);
   if (o.rerank) print_metrics(result["reranked"], "re-ranked ");
-  if (const auto lost = result["queries_without_match"].get<int64_t>(); lost > 0)
-    Log(o.output.quiet).warn(lost, " queries have no match in the gallery and count as misses");
 }
 
 void run_rank(ReidRankOptions& o) {
@@ -123,14 +129,19 @@ void run_rank(ReidRankOptions& o) {
   if (o.output.json) return print_json(result);
   std::printf("%s\n", result["query"].get<std::string>().c_str());
   for (const json& r : ranked)
-    std::printf("%s %s\n", r["correct"].get<bool>() ? "+" : "-", r["path"].get<std::string>().c_str());
+    std::printf("%s %s\n", r["correct"].get<bool>() ? "+" : "-",
+                r["path"].get<std::string>().c_str());
   std::printf("%s\n", picture.string().c_str());
 }
 
 void run_demo(ReidDemoOptions& o) {
   const json result = run_reid_demo(o);
-  if (result.value("interrupted", false)) return set_exit_code(kInterrupted);
+  if (result.value("interrupted", false)) {
+    Log().warn("interrupted before the report");
+    set_exit_code(kInterrupted);
+  }
   if (o.output.json) return print_json(result);
+  if (result.value("interrupted", false)) return;
   print_metrics(result);
   std::printf("untrained Rank@1:%.4f\n%s\n", result["rank1_untrained"].get<double>(),
               result["report"].get<std::string>().c_str());
@@ -144,17 +155,33 @@ void add_train(CLI::App& parent) {
                 "Folder with bounding_box_train, query and bounding_box_test")
       ->required();
   add_model_options(*c, o->model, size);
-  c->add_option("--epochs,--total_epoch", o->epochs, "Epochs")->capture_default_str();
-  c->add_option("--batch,--batchsize", o->batch, "Images per step")->capture_default_str();
-  c->add_option("--lr", o->lr, "Learning rate of the head")->capture_default_str();
+  c->add_option("--epochs,--total_epoch", o->epochs, "Epochs")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  // One image has no variance for batch norm to learn from.
+  c->add_option("--batch,--batchsize", o->batch, "Images per step")
+      ->check(CLI::Range(2, 100000))
+      ->capture_default_str();
+  c->add_option("--lr", o->lr, "Learning rate of the head")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   c->add_option("--backbone-lr-scale", o->backbone_lr_scale,
                 "Backbone's share of it; 1 when training from scratch")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  c->add_option("--weight-decay", o->weight_decay, "L2 on every parameter")->capture_default_str();
+  c->add_option("--weight-decay", o->weight_decay, "L2 on every parameter")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   c->add_flag("--cosine", o->cosine, "Cosine decay instead of one step");
-  c->add_option("--warm-epoch", o->warm_epochs, "Epochs of loss warm-up")->capture_default_str();
-  c->add_option("--erasing-p", o->erasing_p, "Probability of random erasing")->capture_default_str();
-  c->add_option("--pad", o->pad, "Padding before the random crop")->capture_default_str();
+  c->add_option("--warm-epoch", o->warm_epochs, "Epochs of loss warm-up")
+      ->check(CLI::Range(0, 1000000))
+      ->capture_default_str();
+  c->add_option("--erasing-p", o->erasing_p, "Probability of random erasing")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  c->add_option("--pad", o->pad, "Padding before the random crop")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
   c->add_flag("!--no-flip", o->flip, "Do not mirror images");
   c->add_flag("--color-jitter", o->color_jitter, "Vary brightness, contrast and saturation");
   c->add_option("--label-smoothing", o->label_smoothing, "Share spread over all identities")
@@ -164,9 +191,13 @@ void add_train(CLI::App& parent) {
   c->add_option("--resume", o->resume, "Checkpoint of the same run to go on from");
   c->add_option("--weights", o->weights, "Initial weights (safetensors)");
   c->add_option("--eval-every", o->eval_every, "Epochs between evaluations; 0: at the end only")
+      ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
-  c->add_option("--seed", o->seed, "Seed of weights, order and augmentation")->capture_default_str();
-  c->add_option("--workers", o->workers, "Loader threads")->check(CLI::Range(0, 64))->capture_default_str();
+  c->add_option("--seed", o->seed, "Seed of weights, order and augmentation")
+      ->capture_default_str();
+  c->add_option("--workers", o->workers, "Loader threads")
+      ->check(CLI::Range(0, 64))
+      ->capture_default_str();
   c->add_flag("--skip-corrupt", o->skip_corrupt, "Leave out unreadable images instead of stopping");
   add_threads_option(*c);
   add_output_options(*c, o->output);
@@ -187,7 +218,9 @@ void add_test(CLI::App& parent) {
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   c->add_option("--out", o->out, "Folder for features and figures")->capture_default_str();
-  c->add_option("--workers", o->workers, "Loader threads")->check(CLI::Range(0, 64))->capture_default_str();
+  c->add_option("--workers", o->workers, "Loader threads")
+      ->check(CLI::Range(0, 64))
+      ->capture_default_str();
   c->add_flag("--rerank", o->rerank, "Also evaluate k-reciprocal re-ranking");
   add_threads_option(*c);
   add_output_options(*c, o->output);
@@ -216,8 +249,10 @@ void add_demo(CLI::App& parent) {
   CLI::App* c = parent.add_subcommand(
       "demo", "Draw a small set of pedestrians, train on it and write a report");
   c->add_option("--out", o->out, "Folder for the report")->capture_default_str();
-  c->add_option("--epochs", o->epochs, "Epochs (default: the demo's own number)");
-  c->add_option("--seed", o->seed, "Seed of weights, order and augmentation")->capture_default_str();
+  c->add_option("--epochs", o->epochs, "Epochs (default: the demo's own number)")
+      ->check(CLI::Range(1, 1000000));
+  c->add_option("--seed", o->seed, "Seed of weights, order and augmentation")
+      ->capture_default_str();
   add_threads_option(*c);
   add_output_options(*c, o->output);
   c->callback([o] { run_demo(*o); });

@@ -1,6 +1,7 @@
 #include "apps/reid/demo.h"
 
 #include <chrono>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "apps/common/log.h"
@@ -25,10 +26,6 @@ std::string percent(double share) {
   return text;
 }
 
-std::string_view as_text(const std::vector<uint8_t>& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 void render_set(const std::filesystem::path& folder, const data::PedestrianSetOptions& set,
                 const OutputOptions& output) {
   Progress progress({.label = "drawing pedestrians",
@@ -37,8 +34,14 @@ void render_set(const std::filesystem::path& folder, const data::PedestrianSetOp
                      .mode = output.progress()});
   data::write_market1501(
       folder, set,
+      // Thousands of small files that can be drawn again: no file is worth a wait for the disk.
       [](const std::filesystem::path& path, const data::Image& image) {
-        data::write_jpeg(path, image, 95);
+        const std::vector<uint8_t> bytes = data::encode_jpeg(image, 95);
+        std::ofstream file(path, std::ios::binary | std::ios::trunc);
+        file.write(reinterpret_cast<const char*>(bytes.data()),
+                   static_cast<std::streamsize>(bytes.size()));
+        file.close();
+        TESSERA_CHECK(IoError, file.good(), path.string(), ": cannot be written");
       },
       [&](int64_t done, int64_t) { progress.update(done); });
 }
@@ -85,7 +88,8 @@ void write_report(const ReidDemoOptions& options, const data::PedestrianSetOptio
   report.section("What was done")
       .paragraph(cat(set.train_identities, " drawn people train the network, ", set.test_identities,
                      " others are searched for. Each is seen by ", set.cameras, " cameras in ",
-                     set.views, " views. A query is one view; the search looks for the same person "
+                     set.views,
+                     " views. A query is one view; the search looks for the same person "
                      "in the other cameras' images by the network's features alone."));
   report.section("Training").plot(loss_plot(run.epochs)).plot(accuracy_plot(run.epochs));
   report.section("Retrieval").plot(cmc_plot(run.metrics, untrained));
@@ -104,7 +108,7 @@ void write_report(const ReidDemoOptions& options, const data::PedestrianSetOptio
   const data::Image sheet = draw_rankings(features, shown, 10);
   data::write_png(options.out / "rankings.png", sheet);
   report.section("Ten queries")
-      .image(as_text(data::encode_png(sheet)), "image/png",
+      .image(data::encode_png(sheet), "image/png",
              "The ten nearest gallery images of each query; green: the same person.",
              "ranked galleries of ten queries");
   report.section("Again").code("tessera reid demo");

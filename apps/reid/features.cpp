@@ -1,6 +1,7 @@
 #include "apps/reid/features.h"
 
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "apps/common/ranking_sheet.h"
 #include "data/codec.h"
@@ -53,8 +54,8 @@ ReidFeatures take(const std::map<std::string, io::NpyArray>& arrays, const json&
   f.paths = paths.at(prefix).get<std::vector<std::string>>();
   const auto rows = static_cast<size_t>(values.shape[0]);
   TESSERA_CHECK(IoError,
-                f.labels.size() == rows && f.cameras.size() == rows && f.paths.size() == rows, where,
-                ": ", prefix, " has ", rows, " features, ", f.labels.size(), " labels, ",
+                f.labels.size() == rows && f.cameras.size() == rows && f.paths.size() == rows,
+                where, ": ", prefix, " has ", rows, " features, ", f.labels.size(), " labels, ",
                 f.cameras.size(), " cameras and ", f.paths.size(), " paths");
   return f;
 }
@@ -62,29 +63,31 @@ ReidFeatures take(const std::map<std::string, io::NpyArray>& arrays, const json&
 }  // namespace
 
 ReidFeatures extract_features(models::ReidNet& net, const ReidModelOptions& model,
-                              const std::vector<data::ReidImage>& images, int64_t batch, int workers,
-                              const std::string& label, const OutputOptions& output) {
+                              const std::vector<data::ReidImage>& images, int64_t batch,
+                              int workers, const std::string& label, const OutputOptions& output,
+                              const std::function<bool()>& stop) {
   const EvalMode eval(net);
   data::Pipeline pipeline;
-  pipeline.transforms.push_back(
-      data::resize_to(model.height, model.width, data::Filter::kBicubic));
+  pipeline.transforms.push_back(data::resize_to(model.height, model.width, data::Filter::kBicubic));
   auto dataset =
       std::make_shared<data::ImageDataset>(data::Market1501::items(images), std::move(pipeline));
   data::Loader loader(dataset, {.batch_size = batch, .workers = workers});
   loader.start_epoch(0);
   const auto total = static_cast<int64_t>(images.size());
-  Progress progress(
-      {.label = label, .unit = "images", .total = total, .mode = output.progress()});
+  Progress progress({.label = label, .unit = "images", .total = total, .mode = output.progress()});
   ReidFeatures out;
+  size_t done = 0;
   while (auto loaded = loader.next()) {
     const Tensor f = net.embed(loaded->images);
     out.dim = f.shape()[1];
     const std::vector<float> rows = f.to_vector<float>();
     out.values.insert(out.values.end(), rows.begin(), rows.end());
     progress.advance(loaded->size());
+    done += static_cast<size_t>(loaded->size());
+    if (stop && stop()) break;
   }
   progress.finish();
-  for (const data::ReidImage& image : images) {
+  for (const data::ReidImage& image : std::span(images).first(done)) {
     out.labels.push_back(image.identity);
     out.cameras.push_back(image.camera);
     out.paths.push_back(image.path.string());
@@ -140,10 +143,10 @@ data::Image draw_rankings(const QueryAndGallery& features, const std::vector<int
     row.note = cat("id ", features.query.labels[at], " c", features.query.cameras[at]);
     for (int64_t g : data::rank_gallery(query, q, gallery, top)) {
       const auto k = static_cast<size_t>(g);
-      row.ranked.push_back({data::read_image(features.gallery.paths[k]),
-                            features.gallery.labels[k] == features.query.labels[at],
-                            cat("id ", features.gallery.labels[k], " c",
-                                features.gallery.cameras[k])});
+      row.ranked.push_back(
+          {data::read_image(features.gallery.paths[k]),
+           features.gallery.labels[k] == features.query.labels[at],
+           cat("id ", features.gallery.labels[k], " c", features.gallery.cameras[k])});
     }
     rows.push_back(std::move(row));
   }

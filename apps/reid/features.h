@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,11 +23,13 @@ struct ReidFeatures {
 };
 
 /// Runs every image, and its mirror image, through the network in evaluation mode; the mode is put
-/// back. Images are resized to the network's size with Pillow's bicubic filter and normalised with the
-/// ImageNet statistics. Throws IoError naming an unreadable file.
+/// back. Images are resized to the network's size with Pillow's bicubic filter and normalised with
+/// the ImageNet statistics. `stop` is asked after every batch; once it says yes the rows so far
+/// come back. Throws IoError naming an unreadable file.
 ReidFeatures extract_features(models::ReidNet& net, const ReidModelOptions& model,
-                              const std::vector<data::ReidImage>& images, int64_t batch, int workers,
-                              const std::string& label, const OutputOptions& output);
+                              const std::vector<data::ReidImage>& images, int64_t batch,
+                              int workers, const std::string& label, const OutputOptions& output,
+                              const std::function<bool()>& stop = {});
 
 /// Rank@1/5/10, mAP (trapezoid and rectangular), mINP and counts as JSON.
 nlohmann::json to_json(const data::RetrievalMetrics& metrics);
@@ -41,8 +44,8 @@ struct QueryAndGallery {
 /// Reads what save_features wrote; IoError when it is missing, damaged or inconsistent.
 QueryAndGallery load_features(const std::filesystem::path& folder);
 
-/// The ranking picture of some queries: query, then the `top` best gallery images, junk removed, green
-/// where the identity matches.
+/// The ranking picture of some queries: query, then the `top` best gallery images, junk removed,
+/// green where the identity matches.
 data::Image draw_rankings(const QueryAndGallery& features, const std::vector<int64_t>& queries,
                           int64_t top, const std::string& title = "");
 

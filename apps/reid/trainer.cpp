@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/common/interrupt.h"
 #include "apps/common/log.h"
@@ -17,7 +18,7 @@
 #include "nn/optim/schedule.h"
 #include "ops/loss/cross_entropy.h"
 #include "ops/pointwise/arithmetic.h"
-#include "ops/reduce/argmax.h"
+#include "ops/reduce/extreme.h"
 
 namespace tessera::apps {
 namespace {
@@ -37,8 +38,7 @@ data::Pipeline train_pipeline(const ReidTrainOptions& o) {
     p.transforms.push_back(
         data::jitter_color({.brightness = 0.1, .contrast = 0.1, .saturation = 0.1}));
   p.transforms.push_back(data::resize_to(o.model.height, o.model.width, data::Filter::kBicubic));
-  if (o.pad > 0)
-    p.transforms.push_back(data::random_crop_to(o.model.height, o.model.width, o.pad));
+  if (o.pad > 0) p.transforms.push_back(data::random_crop_to(o.model.height, o.model.width, o.pad));
   if (o.flip) p.transforms.push_back(data::random_flip(0.5));
   if (o.erasing_p > 0) p.erasing.push_back({.probability = o.erasing_p});
   return p;
@@ -63,8 +63,11 @@ void check_options(const ReidTrainOptions& o) {
 }
 
 std::string json_line(const EpochRecord& r) {
-  json line{{"epoch", r.epoch},       {"loss", r.loss}, {"accuracy", r.accuracy},
-            {"learning_rate", r.lr},  {"seconds", r.seconds}};
+  json line{{"epoch", r.epoch},
+            {"loss", r.loss},
+            {"accuracy", r.accuracy},
+            {"learning_rate", r.lr},
+            {"seconds", r.seconds}};
   if (r.rank1 >= 0) {
     line["rank1"] = r.rank1;
     line["mAP"] = r.mAP;
@@ -88,15 +91,17 @@ class Trainer {
   explicit Trainer(const ReidTrainOptions& options) : o_(options), log_(options.output.quiet) {
     check_options(o_);
     data_ = data::load_market1501(o_.data);
-    TESSERA_CHECK(ValueError, data_.train_identities >= 2, o_.data.string(), ": training needs at "
-                  "least two identities, bounding_box_train has ", data_.train_identities);
+    TESSERA_CHECK(ValueError, data_.train_identities >= 2, o_.data.string(),
+                  ": training needs at "
+                  "least two identities, bounding_box_train has ",
+                  data_.train_identities);
     const auto images = static_cast<int64_t>(data_.train.size());
     TESSERA_CHECK(ValueError, o_.batch <= images, "--batch ", o_.batch, " is larger than the ",
                   images, " training images");
     o_.model.net.num_classes = data_.train_identities;
     manual_seed(o_.seed);
     net_ = std::make_shared<models::ReidNet>(o_.model.net);
-    if (!o_.weights.empty()) load_initial_weights();
+    if (!o_.weights.empty() && o_.resume.empty()) load_initial_weights();
     optimizer_ = std::make_unique<nn::Sgd>(
         std::vector<nn::ParameterGroup>{
             {net_->backbone().parameters(), o_.lr * o_.backbone_lr_scale},
@@ -127,32 +132,31 @@ class Trainer {
 
   ReidTrainResult run() {
     const auto start = Clock::now();
-    InterruptGuard interrupt;
     ReidTrainResult result;
-    while (epoch_ < o_.epochs && !result.interrupted) {
-      result.interrupted = !run_epoch(interrupt);
+    while (epoch_ < o_.epochs && !interrupt_.requested()) {
+      run_epoch();
       save_checkpoint();
       write_history();
     }
-    result.model = o_.model;
-    result.skipped_images = static_cast<int64_t>(loader_->skipped().size());
-    if (!result.interrupted) {
+    if (epoch_ == o_.epochs) {
       save_reid_weights(o_.out / "net_last.safetensors", *net_, o_.model);
-      result.metrics = evaluate(true);
-      if (!history_.empty() && history_.back().rank1 < 0) {
-        history_.back().rank1 = result.metrics.rank1;
-        history_.back().mAP = result.metrics.mAP;
+      if (const auto metrics = evaluate(true)) {
+        result.metrics = *metrics;
+        result.interrupted = false;
+        if (!history_.empty()) record(*metrics);
         write_history();
       }
     }
+    result.model = o_.model;
+    result.skipped_images = static_cast<int64_t>(loader_->skipped().size());
     result.epochs = history_;
     result.seconds = seconds_since(start);
     return result;
   }
 
  private:
-  // False when interrupted; then a later run goes on behind the last finished batch.
-  bool run_epoch(const InterruptGuard& interrupt) {
+  // Ends early when interrupted; then a later run goes on behind the last finished batch.
+  void run_epoch() {
     const auto start = Clock::now();
     schedule_->apply(*optimizer_, epoch_);
     loader_->start_epoch(epoch_, batch_);
@@ -162,29 +166,39 @@ class Trainer {
                        .total = (loader_->batches_per_epoch() - batch_) * o_.batch,
                        .mode = o_.output.progress()});
     int64_t done = 0;
-    while (auto batch = loader_->next()) {
+    while (auto batch = next_batch()) {
       train_batch(*batch);
       done += batch->size();
       progress.update(done, cat("loss ", rounded(loss_sum_ / static_cast<double>(seen_))));
-      if (interrupt.requested()) {
+      if (interrupt_.requested() && batch_ < loader_->batches_per_epoch()) {
         partial_seconds_ += seconds_since(start);
-        return false;
+        return;
       }
     }
     progress.finish();
     finish_epoch(partial_seconds_ + seconds_since(start));
-    return true;
+  }
+
+  // An unreadable image ends the run, but not the work of the epoch so far.
+  std::optional<data::Batch> next_batch() {
+    try {
+      return loader_->next();
+    } catch (const IoError&) {
+      if (batch_ > 0) save_checkpoint();
+      throw;
+    }
   }
 
   void train_batch(const data::Batch& batch) {
     optimizer_->zero_grad();
     const models::ReidOutput out = net_->run(batch.images);
-    const Tensor loss = cross_entropy(out.logits, batch.labels, {.label_smoothing = o_.label_smoothing});
+    const Tensor loss =
+        cross_entropy(out.logits, batch.labels, {.label_smoothing = o_.label_smoothing});
     // Warm-up scales the loss, as the baseline does: w grows from 0.1 by 0.9 / I a step.
     if (epoch_ < o_.warm_epochs) {
-      const double steps = std::nearbyint(static_cast<double>(data_.train.size()) /
-                                          static_cast<double>(o_.batch)) *
-                           static_cast<double>(o_.warm_epochs);
+      const double steps =
+          std::nearbyint(static_cast<double>(data_.train.size()) / static_cast<double>(o_.batch)) *
+          static_cast<double>(o_.warm_epochs);
       warm_up_ = std::min(1.0, warm_up_ + 0.9 / steps);
     }
     const double value = loss.item();
@@ -210,32 +224,48 @@ class Trainer {
     ++epoch_;
     batch_ = seen_ = correct_ = 0;
     loss_sum_ = partial_seconds_ = 0;
-    if (o_.eval_every > 0 && epoch_ % o_.eval_every == 0 && epoch_ < o_.epochs) {
-      const data::RetrievalMetrics m = evaluate(false);
-      record.rank1 = m.rank1;
-      record.mAP = m.mAP;
-    }
     history_.push_back(record);
-    log_.info("epoch ", record.epoch, "/", o_.epochs, "  loss ", rounded(record.loss),
-              "  accuracy ", rounded(record.accuracy), "  lr ", record.lr, "  ",
-              rounded(record.seconds), " s",
-              record.rank1 >= 0 ? cat("  Rank@1 ", rounded(record.rank1), "  mAP ", rounded(record.mAP))
-                                : std::string());
+    if (o_.eval_every > 0 && epoch_ % o_.eval_every == 0 && epoch_ < o_.epochs) evaluate_epoch();
+    const EpochRecord& done = history_.back();
+    log_.info("epoch ", done.epoch, "/", o_.epochs, "  loss ", rounded(done.loss), "  accuracy ",
+              rounded(done.accuracy), "  lr ", done.lr, "  ", rounded(done.seconds), " s",
+              done.rank1 >= 0 ? cat("  Rank@1 ", rounded(done.rank1), "  mAP ", rounded(done.mAP))
+                              : std::string());
   }
 
-  data::RetrievalMetrics evaluate(bool save) {
-    const ReidFeatures query =
-        extract_features(*net_, o_.model, data_.query, o_.batch, o_.workers, "query", o_.output);
-    const ReidFeatures gallery =
-        extract_features(*net_, o_.model, data_.gallery, o_.batch, o_.workers, "gallery", o_.output);
+  void evaluate_epoch() {
+    try {
+      if (const auto metrics = evaluate(false)) record(*metrics);
+    } catch (const IoError&) {
+      save_checkpoint();
+      throw;
+    }
+  }
+
+  void record(const data::RetrievalMetrics& metrics) {
+    history_.back().rank1 = metrics.rank1;
+    history_.back().mAP = metrics.mAP;
+  }
+
+  // Nothing when interrupted.
+  std::optional<data::RetrievalMetrics> evaluate(bool save) {
+    const auto extract = [&](const std::vector<data::ReidImage>& images, const char* label) {
+      return extract_features(*net_, o_.model, images, o_.batch, o_.workers, label, o_.output,
+                              [&] { return interrupt_.requested(); });
+    };
+    const ReidFeatures query = extract(data_.query, "query");
+    if (interrupt_.requested()) return std::nullopt;
+    const ReidFeatures gallery = extract(data_.gallery, "gallery");
+    if (interrupt_.requested()) return std::nullopt;
     if (save) save_features(o_.out, query, gallery);
     return data::evaluate(query.set(), gallery.set());
   }
 
   void load_initial_weights() {
     const nn::LoadReport report = nn::io::load_weights(*net_, o_.weights, false);
-    log_.info(o_.weights.string(), ": ", report.missing.size(), " entries of the network not found, ",
-              report.mismatched.size(), " of another shape, ", report.unexpected.size(), " unused");
+    log_.info(o_.weights.string(), ": ", report.missing.size(),
+              " entries of the network not found, ", report.mismatched.size(),
+              " of another shape, ", report.unexpected.size(), " unused");
   }
 
   nn::io::TrainingState training_state() {
@@ -250,24 +280,37 @@ class Trainer {
     nn::io::TrainingState state = training_state();
     json history = json::array();
     for (const EpochRecord& r : history_) history.push_back(json::parse(json_line(r)));
-    state.progress = {{"options", to_json(o_)}, {"epoch", epoch_},       {"batch", batch_},
-                      {"warm_up", warm_up_},    {"loss_sum", loss_sum_}, {"correct", correct_},
-                      {"seen", seen_},          {"seconds", partial_seconds_},
+    state.progress = {{"options", settings()}, {"epoch", epoch_},
+                      {"batch", batch_},       {"warm_up", warm_up_},
+                      {"loss_sum", loss_sum_}, {"correct", correct_},
+                      {"seen", seen_},         {"seconds", partial_seconds_},
                       {"history", history}};
     nn::io::save_checkpoint(o_.out / "checkpoint.safetensors", state);
   }
 
-  void resume() {
-    const json stored = nn::io::read_checkpoint_progress(o_.resume);
-    const json mine = to_json(o_);
-    if (stored.value("options", json()) != mine) {
-      std::string difference;
-      for (const auto& [key, value] : mine.items()) {
-        const json other = stored.value("options", json::object()).value(key, json());
-        if (other != value) difference += cat("\n  ", key, ": checkpoint ", other.dump(), ", now ", value.dump());
-      }
-      throw ValueError(cat(o_.resume.string(), ": belongs to a run with other settings:", difference));
+  // What a resumed run must agree in, without nesting.
+  json settings() const {
+    json all = to_json(o_).flatten();
+    all["/train_images"] = data_.train.size();
+    return all;
+  }
+
+  void check_same_run(const json& progress) const {
+    const json stored = progress.is_object() ? progress.value("options", json()) : json();
+    TESSERA_CHECK(ValueError, stored.is_object(), o_.resume.string(),
+                  ": is not a checkpoint of a re-ID training run");
+    std::string difference;
+    for (const auto& [key, value] : settings().items()) {
+      const json other = stored.value(key, json());
+      if (other != value)
+        difference += cat("\n", key.substr(1), " was ", other.dump(), " and is now ", value.dump());
     }
+    TESSERA_CHECK(ValueError, difference.empty(), o_.resume.string(),
+                  ": belongs to a run with other settings:", difference);
+  }
+
+  void resume() {
+    check_same_run(nn::io::read_checkpoint_progress(o_.resume));
     nn::io::TrainingState state = training_state();
     nn::io::load_checkpoint(o_.resume, state);
     try {
@@ -290,8 +333,7 @@ class Trainer {
     std::string lines;
     for (const EpochRecord& r : history_) lines += json_line(r);
     io::write_file_atomic(o_.out / "train.jsonl", lines);
-    if (!history_.empty())
-      data::write_png(o_.out / "curves.png", plot_image(loss_plot(history_)));
+    if (!history_.empty()) data::write_png(o_.out / "curves.png", plot_image(loss_plot(history_)));
   }
 
   static std::string rounded(double value) {
@@ -300,6 +342,7 @@ class Trainer {
     return text;
   }
 
+  InterruptGuard interrupt_;  // first: a signal while the data is listed must not be lost either
   ReidTrainOptions o_;
   Log log_;
   data::Market1501 data_;

@@ -22,16 +22,16 @@ struct ReidTrainResult {
   ReidModelOptions model;          // with num_classes filled in
   int64_t skipped_images = 0;
   double seconds = 0;
-  bool interrupted = false;
+  bool interrupted = true;  // until the final evaluation is done
 };
 
-/// Trains a re-ID network on a Market-1501 folder and evaluates it. The recipe is the baseline's: SGD
-/// with Nesterov momentum, decay on everything, the backbone at a fraction of the head's rate, a step
-/// after two thirds of the epochs (or cosine), warm-up by scaling the loss; pad-crop-flip and optional
-/// erasing. Incomplete last batches are dropped.
+/// Trains a re-ID network on a Market-1501 folder and evaluates it. The recipe is the baseline's:
+/// SGD with Nesterov momentum, decay on everything, the backbone at a fraction of the head's rate,
+/// a step after two thirds of the epochs (or cosine), warm-up by scaling the loss; pad-crop-flip
+/// and optional erasing. Incomplete last batches are dropped.
 ///
-/// Files in options.out: checkpoint.safetensors after every epoch and on Ctrl-C (resume goes on bit for
-/// bit), net_last.safetensors, train.jsonl (a line per epoch), curves.png, features.npz and
+/// Files in options.out: checkpoint.safetensors after every epoch and on Ctrl-C (resume goes on bit
+/// for bit), net_last.safetensors, train.jsonl (a line per epoch), curves.png, features.npz and
 /// images.json of the test set.
 /// Throws ValueError (options, one identity only, batch larger than the set, checkpoint of another
 /// run), IoError naming the file.

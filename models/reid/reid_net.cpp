@@ -18,9 +18,10 @@ ResNetConfig backbone_config(const ReidConfig& config) {
     c.last_stride = config.last_stride;
     return c;
   }
-  throw ValueError(cat("re-ID backbone must be resnet18, resnet34, resnet50, resnet101 or "
-                       "resnet152, got '",
-                       config.backbone, "'"));
+  throw ValueError(
+      cat("re-ID backbone must be resnet18, resnet34, resnet50, resnet101 or "
+          "resnet152, got '",
+          config.backbone, "'"));
 }
 
 }  // namespace
@@ -61,6 +62,7 @@ ReidNet::ReidNet(const ReidConfig& config) : config_(config) {
 ReidOutput ReidNet::run(const Tensor& images) { return classifier_->run(model_->forward(images)); }
 
 Tensor ReidNet::embed(const Tensor& images) {
+  TESSERA_CHECK(Error, !training(), "ReidNet::embed: the network is in training mode, call eval()");
   NoGradGuard no_grad;
   const Tensor both = run(images).feature + run(flip(images, {2})).feature;
   return l2_normalize(both, 1);

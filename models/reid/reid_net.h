@@ -14,7 +14,7 @@ struct ReidConfig {
   int64_t num_classes = 751;          ///< training identities
   int64_t bottleneck = 512;           ///< width of the head's linear layer; <= 0 removes it
   double dropout = 0.5;
-  int64_t last_stride = 2;            ///< 1 keeps resolution in the last stage
+  int64_t last_stride = 2;  ///< 1 keeps resolution in the last stage
 };
 
 struct ReidOutput {
@@ -45,8 +45,9 @@ class ReidNet final : public nn::Module {
   ReidOutput run(const Tensor& images);
   /// The logits alone.
   Tensor forward(const Tensor& images) override { return run(images).logits; }
-  /// Retrieval features in evaluation: image plus mirrored image through the network, rows scaled to
-  /// unit length. (N, dim). Nothing is recorded.
+  /// Retrieval features in evaluation: image plus mirrored image through the network, rows scaled
+  /// to unit length. (N, dim). Nothing is recorded. Throws Error in training mode, where batch norm
+  /// would see, and change with, the images that happen to be together.
   Tensor embed(const Tensor& images);
 
   /// Head parameters train at the full rate, the backbone's at a fraction of it.

@@ -4,7 +4,7 @@
 #include "ops/index/view.h"
 #include "ops/pointwise/arithmetic.h"
 #include "ops/pointwise/relu.h"
-#include "ops/pool/avg_pool.h"
+#include "ops/pool/adaptive_pool.h"
 #include "ops/pool/max_pool.h"
 
 namespace tessera::models {

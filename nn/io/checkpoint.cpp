@@ -16,10 +16,10 @@ json parse_header(const tessera::io::Safetensors& file, const std::filesystem::p
   TESSERA_CHECK(IoError, found != file.metadata.end(), path.string(),
                 ": is a weight file, not a training checkpoint");
   const json header = json::parse(found->second, nullptr, false);
-  TESSERA_CHECK(
-      IoError,
-      header.is_object() && header.value("version", 0) == kVersion && header.contains("progress"),
-      path.string(), ": the checkpoint header is damaged or of another version");
+  TESSERA_CHECK(IoError,
+                header.is_object() && header.contains("version") && header["version"] == kVersion &&
+                    header.contains("progress"),
+                path.string(), ": the checkpoint header is damaged or of another version");
   return header;
 }
 
@@ -53,23 +53,21 @@ void load_checkpoint(const std::filesystem::path& path, TrainingState& state) {
   const tessera::io::Safetensors file = tessera::io::read_safetensors(path);
   const json header = parse_header(file, path);
   try {
+    // What can be found wrong without changing anything comes first.
+    const auto words = header.value("generator", std::vector<uint64_t>{});
+    const auto ema_updates = header.value("ema_updates", int64_t{0});
+    TESSERA_CHECK(ValueError, !state.generator || words.size() == 3, "holds no generator state");
+    TESSERA_CHECK(ValueError, !state.optimizer || has_prefix(file, "optimizer."),
+                  "holds no optimizer state");
+    TESSERA_CHECK(ValueError, !state.ema || has_prefix(file, "ema."), "holds no moving average");
     if (state.model)
       state.model->load_state_dict(
           take_published(file.tensors, "model.", state.model->state_dict()));
-    if (state.optimizer) {
-      TESSERA_CHECK(ValueError, has_prefix(file, "optimizer."), "holds no optimizer state");
+    if (state.optimizer)
       state.optimizer->load_state(take_published(file.tensors, "optimizer.", {}));
-    }
-    if (state.ema) {
-      TESSERA_CHECK(ValueError, has_prefix(file, "ema."), "holds no moving average");
-      state.ema->load(take_published(file.tensors, "ema.", state.ema->state()),
-                      header.value("ema_updates", int64_t{0}));
-    }
-    if (state.generator) {
-      const auto words = header.value("generator", std::vector<uint64_t>{});
-      TESSERA_CHECK(ValueError, words.size() == 3, "holds no generator state");
-      state.generator->set_state({words[0], words[1], words[2]});
-    }
+    if (state.ema)
+      state.ema->load(take_published(file.tensors, "ema.", state.ema->state()), ema_updates);
+    if (state.generator) state.generator->set_state({words[0], words[1], words[2]});
   } catch (const ValueError& e) {
     throw ValueError(cat(path.string(), ": ", e.what()));
   } catch (const json::exception& e) {

@@ -4,7 +4,7 @@
 
 #include "nn/init.h"
 #include "nn/mac_counter.h"
-#include "ops/linalg/linear.h"
+#include "ops/linalg/matmul.h"
 
 namespace tessera::nn {
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "autograd/apply.h"
+#include "ops/random/words_cpu.h"
 #include "tensor/parallel.h"
 #include "tensor/view.h"
 
@@ -29,23 +30,19 @@ struct Dropout {
 template <class T>
 void dropout_typed(const T* x, const RandomDraw& draw, double p, int64_t run, int64_t n, T* y) {
   const T scale = static_cast<T>(1.0 / (1.0 - p));
-  const auto keep = [=](uint32_t word) { return static_cast<double>(word >> 8) * 0x1p-24 >= p; };
-  const auto block = [=](int64_t b) {
-    return Philox::block(draw.seed, draw.block + static_cast<uint64_t>(b), draw.stream);
-  };
+  const uint32_t threshold = cpu::word_threshold(p);
   if (run == 1) {
-    parallel_for(0, (n + 3) / 4, 4096, [=](int64_t begin, int64_t end) {
-      for (int64_t b = begin; b < end; ++b) {
-        const Philox::Words w = block(b);
-        for (int64_t i = 4 * b; i < std::min(4 * b + 4, n); ++i)
-          y[i] = keep(w.v[i % 4]) ? x[i] * scale : T(0);
-      }
+    cpu::for_each_word_run<1>(draw, n, [=](const uint32_t* w, int64_t first, int64_t count) {
+      const T* __restrict in = x + first;
+      T* __restrict out = y + first;
+      for (int64_t k = 0; k < count; ++k) out[k] = w[k] >> 8 >= threshold ? in[k] * scale : T(0);
     });
     return;
   }
   parallel_for(0, n / run, std::max<int64_t>(1, 16384 / run), [=](int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; ++s) {
-      const bool kept = keep(block(s / 4).v[s % 4]);
+      const uint64_t block = draw.block + static_cast<uint64_t>(s / 4);
+      const bool kept = Philox::block(draw.seed, block, draw.stream).v[s % 4] >> 8 >= threshold;
       for (int64_t i = s * run; i < (s + 1) * run; ++i) y[i] = kept ? x[i] * scale : T(0);
     }
   });

@@ -4,7 +4,7 @@
 
 #include "ops/random/random.h"
 #include "ops/random/random_math.h"
-#include "tensor/parallel.h"
+#include "ops/random/words_cpu.h"
 
 namespace tessera {
 
@@ -23,18 +23,6 @@ constinit KernelSlot<void(const RandomDraw&, Tensor&)> random_permutation{"rando
 
 namespace {
 
-/// Calls body(words, first) for each block of a draw; `first` is the element its first word serves
-/// and each block serves 4 / kWords elements.
-template <int kWords, class Body>
-void for_each_block(const RandomDraw& draw, int64_t elements, Body&& body) {
-  constexpr int64_t kPerBlock = 4 / kWords;
-  parallel_for(0, (elements + kPerBlock - 1) / kPerBlock, 2048, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b)
-      body(Philox::block(draw.seed, draw.block + static_cast<uint64_t>(b), draw.stream),
-           b * kPerBlock);
-  });
-}
-
 /// y[i] = f(unit number of element i), where the unit number is `half` a step above the bits: 32
 /// bits of one word for f32 when `wide`, its upper 24 otherwise; 53 bits of two words for f64.
 template <class T, class F>
@@ -42,15 +30,15 @@ void map_unit(const RandomDraw& draw, Tensor& y, bool wide, double half, F&& f) 
   T* out = y.data<T>();
   const int64_t n = y.numel();
   if constexpr (std::is_same_v<T, double>) {
-    for_each_block<2>(draw, n, [=](const Philox::Words& w, int64_t first) {
-      for (int64_t k = 0; k < std::min<int64_t>(2, n - first); ++k)
-        out[first + k] = f((math::bits53(w.v[2 * k], w.v[2 * k + 1]) + half) * 0x1p-53);
+    cpu::for_each_word_run<2>(draw, n, [=](const uint32_t* w, int64_t first, int64_t count) {
+      for (int64_t k = 0; k < count; ++k)
+        out[first + k] = f((math::bits53(w[2 * k], w[2 * k + 1]) + half) * 0x1p-53);
     });
   } else {
-    for_each_block<1>(draw, n, [=](const Philox::Words& w, int64_t first) {
-      for (int64_t k = 0; k < std::min<int64_t>(4, n - first); ++k)
-        out[first + k] = static_cast<T>(f(wide ? (static_cast<double>(w.v[k]) + half) * 0x1p-32
-                                               : static_cast<double>(w.v[k] >> 8) * 0x1p-24));
+    cpu::for_each_word_run<1>(draw, n, [=](const uint32_t* w, int64_t first, int64_t count) {
+      for (int64_t k = 0; k < count; ++k)
+        out[first + k] = static_cast<T>(f(wide ? (static_cast<double>(w[k]) + half) * 0x1p-32
+                                               : static_cast<double>(w[k] >> 8) * 0x1p-24));
     });
   }
 }
@@ -73,19 +61,20 @@ void random_normal_cpu(const RandomDraw& draw, double mean, double stddev, Tenso
   };
   if (y.dtype() == DType::f64) {
     double* out = y.data<double>();
-    for_each_block<2>(draw, n, [=](const Philox::Words& w, int64_t first) {
-      put(out, first,
-          math::box_muller(1.0 - math::bits53(w.v[0], w.v[1]) * 0x1p-53,
-                           math::bits53(w.v[2], w.v[3]) * 0x1p-53));
+    cpu::for_each_word_run<2>(draw, n, [=](const uint32_t* w, int64_t first, int64_t count) {
+      for (int64_t k = 0; k < count; k += 2)
+        put(out, first + k,
+            math::box_muller(1.0 - math::bits53(w[2 * k], w[2 * k + 1]) * 0x1p-53,
+                             math::bits53(w[2 * k + 2], w[2 * k + 3]) * 0x1p-53));
     });
     return;
   }
   float* out = y.data<float>();
-  for_each_block<1>(draw, n, [=](const Philox::Words& w, int64_t first) {
-    for (int k = 0; k < 4; k += 2)
+  cpu::for_each_word_run<1>(draw, n, [=](const uint32_t* w, int64_t first, int64_t count) {
+    for (int64_t k = 0; k < count; k += 2)
       put(out, first + k,
-          math::box_muller((static_cast<double>(w.v[k]) + 1.0) * 0x1p-32,
-                           static_cast<double>(w.v[k + 1]) * 0x1p-32));
+          math::box_muller((static_cast<double>(w[k]) + 1.0) * 0x1p-32,
+                           static_cast<double>(w[k + 1]) * 0x1p-32));
   });
 }
 
@@ -106,9 +95,9 @@ void random_trunc_normal_cpu(const RandomDraw& draw, double mean, double stddev,
 void random_int_cpu(const RandomDraw& draw, int64_t lo, uint64_t range, Tensor& y) {
   int64_t* out = y.data<int64_t>();
   const int64_t n = y.numel();
-  for_each_block<2>(draw, n, [=](const Philox::Words& w, int64_t first) {
-    for (int64_t k = 0; k < std::min<int64_t>(2, n - first); ++k) {
-      const uint64_t bits = uint64_t{w.v[2 * k]} << 32 | w.v[2 * k + 1];
+  cpu::for_each_word_run<2>(draw, n, [=](const uint32_t* w, int64_t first, int64_t count) {
+    for (int64_t k = 0; k < count; ++k) {
+      const uint64_t bits = uint64_t{w[2 * k]} << 32 | w[2 * k + 1];
       const auto above = static_cast<uint64_t>(static_cast<unsigned __int128>(bits) * range >> 64);
       out[first + k] = static_cast<int64_t>(static_cast<uint64_t>(lo) + above);
     }
@@ -122,9 +111,9 @@ void random_bernoulli_cpu(const RandomDraw& draw, const Tensor& probabilities, T
     dispatch_float(probabilities.dtype(), "bernoulli", [&]<class P>() {
       const P* p = probabilities.data<P>();
       const int64_t step = probabilities.numel() == 1 ? 0 : 1;
-      for_each_block<1>(draw, n, [=](const Philox::Words& w, int64_t first) {
-        for (int64_t k = 0; k < std::min<int64_t>(4, n - first); ++k) {
-          const double u = static_cast<double>(w.v[k] >> 8) * 0x1p-24;
+      cpu::for_each_word_run<1>(draw, n, [=](const uint32_t* w, int64_t first, int64_t count) {
+        for (int64_t k = 0; k < count; ++k) {
+          const double u = static_cast<double>(w[k] >> 8) * 0x1p-24;
           out[first + k] = static_cast<T>(u < static_cast<double>(p[(first + k) * step]) ? 1 : 0);
         }
       });
@@ -135,10 +124,9 @@ void random_bernoulli_cpu(const RandomDraw& draw, const Tensor& probabilities, T
 void random_permutation_cpu(const RandomDraw& draw, Tensor& y) {
   const int64_t n = y.numel();
   std::vector<std::pair<uint64_t, int64_t>> keys(static_cast<size_t>(n));
-  for_each_block<2>(draw, n, [&](const Philox::Words& w, int64_t first) {
-    for (int64_t k = 0; k < std::min<int64_t>(2, n - first); ++k)
-      keys[static_cast<size_t>(first + k)] = {uint64_t{w.v[2 * k]} << 32 | w.v[2 * k + 1],
-                                              first + k};
+  cpu::for_each_word_run<2>(draw, n, [&](const uint32_t* w, int64_t first, int64_t count) {
+    for (int64_t k = 0; k < count; ++k)
+      keys[static_cast<size_t>(first + k)] = {uint64_t{w[2 * k]} << 32 | w[2 * k + 1], first + k};
   });
   std::sort(keys.begin(), keys.end());
   int64_t* out = y.data<int64_t>();

@@ -32,6 +32,7 @@ void add_pointwise_ops(OpTable& table) {
   table["mish"] = unary(mish);
   table["exp"] = unary(exp);
   table["abs"] = unary(abs);
+  table["abs"].stored_wrongly_for_zero = {"dd.x"};
   table["log1p_sq"] = unary([](const Tensor& x) { return log1p(x * x); });
   table["rsqrt"] = unary([](const Tensor& x) { return rsqrt(x * x + 1.0); });
   table["gelu"] = unary([](const Tensor& x) { return gelu(x); });

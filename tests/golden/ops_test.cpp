@@ -111,7 +111,10 @@ void run_case(const OpCase& c) {
     try {
       const auto got = OpRun(c, op->second, dtype).results();
       for (const auto& [name, want] : c.stored) {
-        if (got.contains(name)) {
+        if (op->second.stored_wrongly_for_zero.contains(name)) {
+          const Reference zero{want.shape, std::vector<double>(want.values.size(), 0.0)};
+          expect_close(title + name, got.at(name), zero, tolerance(dtype, name));
+        } else if (got.contains(name)) {
           expect_close(title + name, got.at(name), want, tolerance(dtype, name));
         } else {
           ADD_FAILURE() << title << name << ": a result this program does not compute";

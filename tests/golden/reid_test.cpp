@@ -4,6 +4,7 @@
 
 #include "data/eval/reid.h"
 #include "data/eval/reid_rerank.h"
+#include "data/eval/similarity.h"
 #include "tests/data/reid_test_sets.h"
 #include "tests/golden/compare.h"
 
