@@ -12,7 +12,9 @@ namespace tessera::cpu {
 /// The words of several consecutive blocks in order: what Philox::block gives one at a time, here
 /// side by side so that the rounds vectorise.
 struct WordRun {
-  static constexpr int kBlocks = 16;
+  // Enough that the compiler keeps the loops over blocks, which it vectorises, instead of
+  // unrolling.
+  static constexpr int kBlocks = 64;
   static constexpr int64_t kWords = 4 * kBlocks;
   std::array<uint32_t, kWords> v;
 
@@ -51,7 +53,7 @@ struct WordRun {
 template <int kPerElement, class Body>
 void for_each_word_run(const RandomDraw& draw, int64_t elements, Body&& body) {
   constexpr int64_t kRun = WordRun::kWords / kPerElement;
-  parallel_for(0, (elements + kRun - 1) / kRun, 256, [&](int64_t begin, int64_t end) {
+  parallel_for(0, (elements + kRun - 1) / kRun, 64, [&](int64_t begin, int64_t end) {
     WordRun words;
     for (int64_t r = begin; r < end; ++r) {
       words.fill(draw, static_cast<uint64_t>(r * WordRun::kBlocks));
