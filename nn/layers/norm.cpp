@@ -34,7 +34,7 @@ InstanceNorm::InstanceNorm(int64_t channels, Options o) : options(o) {
 }
 
 Tensor InstanceNorm::forward(const Tensor& x) {
-  return instance_norm(x, weight, bias, {.eps = options.eps});
+  return instance_norm(x, weight, bias, options.eps);
 }
 
 LayerNorm::LayerNorm(const Shape& s, double e) : shape(s), eps(e) {
@@ -42,9 +42,7 @@ LayerNorm::LayerNorm(const Shape& s, double e) : shape(s), eps(e) {
   bias = add_parameter("bias", zeros(s));
 }
 
-Tensor LayerNorm::forward(const Tensor& x) {
-  return layer_norm(x, weight, bias, {.axes = shape.rank(), .eps = eps});
-}
+Tensor LayerNorm::forward(const Tensor& x) { return layer_norm(x, shape, weight, bias, eps); }
 
 GroupNorm::GroupNorm(int64_t g, int64_t channels, double e) : groups(g), eps(e) {
   TESSERA_CHECK(ValueError, g > 0 && channels % g == 0, "GroupNorm: ", g, " groups do not divide ",
@@ -53,8 +51,6 @@ GroupNorm::GroupNorm(int64_t g, int64_t channels, double e) : groups(g), eps(e) 
   bias = add_parameter("bias", zeros({channels}));
 }
 
-Tensor GroupNorm::forward(const Tensor& x) {
-  return group_norm(x, groups, weight, bias, {.eps = eps});
-}
+Tensor GroupNorm::forward(const Tensor& x) { return group_norm(x, groups, weight, bias, eps); }
 
 }  // namespace tessera::nn

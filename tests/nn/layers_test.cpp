@@ -120,9 +120,9 @@ TEST(Layers, OtherNormsAreTheirOperators) {
     Tensor bias = m->parameters()[1].detach();
     fill_(bias, 0.5);
   }
-  expect_near(instance(x), instance_norm(x, instance.weight, instance.bias, {.eps = 1e-4}));
-  expect_near(layer(x), layer_norm(x, layer.weight, layer.bias, {.eps = 1e-3}));
-  expect_near(group(x), group_norm(x, 3, group.weight, group.bias, {.eps = 1e-2}));
+  expect_near(instance(x), instance_norm(x, instance.weight, instance.bias, 1e-4));
+  expect_near(layer(x), layer_norm(x, {6}, layer.weight, layer.bias, 1e-3));
+  expect_near(group(x), group_norm(x, 3, group.weight, group.bias, 1e-2));
   const Tensor y = instance(x);
   instance.eval();
   expect_near(instance(x), y, 0);  // the statistics of the image, in evaluation too
