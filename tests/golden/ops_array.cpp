@@ -1,6 +1,5 @@
 #include "ops/index/concat.h"
 #include "ops/index/cumsum.h"
-#include "ops/linalg/linear.h"
 #include "ops/linalg/matmul.h"
 #include "ops/norm/softmax.h"
 #include "ops/reduce/extreme.h"
