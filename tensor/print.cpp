@@ -32,7 +32,11 @@ struct Format {
       std::snprintf(buffer, sizeof buffer, "%.*e", digits, v);
     } else {
       std::snprintf(buffer, sizeof buffer, "%.*f", digits, v);
-      if (digits == 0) return std::string(buffer) + ".";
+      std::string plain = buffer;
+      if (digits == 0) return plain + ".";
+      // Zeros at the end become blanks, so that the points stand below each other.
+      for (size_t i = plain.size(); plain[i - 1] == '0'; --i) plain[i - 1] = ' ';
+      return plain;
     }
     return buffer;
   }

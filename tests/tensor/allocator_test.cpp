@@ -59,7 +59,7 @@ TEST(CpuAllocator, TrimsItsCacheBeforeGivingUp) {
   cpu.trim();
   { const Tensor t = empty({1 << 20}); }  // now cached
   cpu.set_limit(cpu.stats().live + cpu.stats().cached + (1 << 20));
-  EXPECT_NO_THROW(empty({(1 << 20) + 300000}));  // another size class: the cached block must go
+  EXPECT_NO_THROW(empty({(1 << 20) + 100000}));  // another size class: the cached block must go
   cpu.set_limit(0);
 }
 

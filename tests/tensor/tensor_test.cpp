@@ -135,7 +135,7 @@ TEST(Tensor, UndefinedIsReported) {
 
 TEST(Print, LooksLikeNumpy) {
   EXPECT_EQ(to_string(from_vector(std::vector<float>{1, 2.5f, -3}, {3})),
-            "tensor([ 1.  2.5 -3. ])");
+            "tensor([ 1.   2.5 -3. ])");
   EXPECT_EQ(to_string(from_vector(std::vector<int64_t>{1, 20, 3, 4}, {2, 2})),
             "tensor([[ 1 20]\n        [ 3  4]], dtype=i64)");
   EXPECT_EQ(to_string(from_vector(std::vector<float>{0.1f, 0.2f})), "tensor([0.1 0.2])");
