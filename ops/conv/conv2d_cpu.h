@@ -40,9 +40,10 @@ template <class T>
 void weight_grad(const ConvShape& s, const T* g, const T* x, T* gw);
 }  // namespace implicit_gemm
 
-/// groups == C, O a multiple of C. Vectorised over channels, streams its inputs once per filter
-/// row. Deterministic for any number of threads. T is float or double.
+/// groups == C, O a multiple of C. Vectorised over channels; O > C repeats the image's channels
+/// first. Deterministic for any number of threads. T is float or double.
 namespace depthwise {
+/// False for a single input channel, which is better off as an ordinary convolution.
 bool applies(const ConvShape& s);
 template <class T>
 void forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y);

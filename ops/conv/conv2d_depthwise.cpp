@@ -275,7 +275,7 @@ ConvShape with_repeated_channels(ConvShape s) {
 
 }  // namespace
 
-bool applies(const ConvShape& s) { return s.groups == s.c && s.c > 0 && s.o > 0; }
+bool applies(const ConvShape& s) { return s.groups == s.c && s.c > 1 && s.o > 0; }
 
 template <class T>
 void forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y) {
