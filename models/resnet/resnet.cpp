@@ -2,8 +2,6 @@
 
 #include "nn/init.h"
 #include "ops/index/view.h"
-#include "ops/pointwise/arithmetic.h"
-#include "ops/pointwise/relu.h"
 #include "ops/pool/adaptive_pool.h"
 #include "ops/pool/max_pool.h"
 
@@ -13,41 +11,33 @@ namespace {
 using nn::BatchNorm;
 using nn::Conv2d;
 
-std::shared_ptr<nn::Sequential> make_downsample(int64_t in, int64_t out, int64_t stride) {
-  auto shortcut = std::make_shared<nn::Sequential>();
-  shortcut->emplace<Conv2d>("0", in, out, 1, Conv2d::Options{.stride = stride, .bias = false});
-  shortcut->emplace<BatchNorm>("1", out);
-  return shortcut;
-}
-
 // The two or three convolutions of a block with their norms, and the shortcut.
 class Block : public nn::Module {
  public:
   Tensor forward(const Tensor& x) override {
     Tensor y = x;
-    for (size_t i = 0; i < convs_.size(); ++i) {
-      y = bns_[i]->forward(convs_[i]->forward(y));
-      if (i + 1 < convs_.size()) y = relu(y);
-    }
-    return relu(y + (downsample_ ? downsample_->forward(x) : x));
+    for (size_t i = 0; i + 1 < steps_.size(); ++i) y = steps_[i].forward(y, true);
+    return steps_.back().forward(y, true, downsample_ ? downsample_->forward(x, false) : x);
   }
 
  protected:
   // torch's order of entries: conv1, bn1, conv2, bn2, ..., downsample.
   void add(int64_t in, int64_t out, Size2 kernel, const Conv2d::Options& options) {
-    const std::string number = std::to_string(convs_.size() + 1);
-    convs_.push_back(make_module<Conv2d>("conv" + number, in, out, kernel, options));
-    bns_.push_back(make_module<BatchNorm>("bn" + number, out));
+    const std::string number = std::to_string(steps_.size() + 1);
+    const auto conv = make_module<Conv2d>("conv" + number, in, out, kernel, options);
+    steps_.emplace_back(conv, make_module<BatchNorm>("bn" + number, out));
   }
   void add_downsample(int64_t in, int64_t out, int64_t stride) {
-    if (stride != 1 || in != out)
-      downsample_ = add_module("downsample", make_downsample(in, out, stride));
+    if (stride == 1 && in == out) return;
+    const auto shortcut = make_module<nn::Sequential>("downsample");
+    const auto conv = shortcut->emplace<Conv2d>("0", in, out, 1,
+                                                Conv2d::Options{.stride = stride, .bias = false});
+    downsample_.emplace(conv, shortcut->emplace<BatchNorm>("1", out));
   }
 
  private:
-  std::vector<std::shared_ptr<Conv2d>> convs_;
-  std::vector<std::shared_ptr<BatchNorm>> bns_;
-  std::shared_ptr<nn::Sequential> downsample_;
+  std::vector<nn::ConvNorm> steps_;
+  std::optional<nn::ConvNorm> downsample_;
 };
 
 class BasicBlock final : public Block {
@@ -92,9 +82,9 @@ ResNet::ResNet(const ResNetConfig& config) {
   TESSERA_CHECK(ValueError, config.last_stride == 1 || config.last_stride == 2,
                 "ResNet: last_stride must be 1 or 2, got ", config.last_stride);
   TESSERA_CHECK(ValueError, config.num_classes >= 0, "ResNet: num_classes must not be negative");
-  conv1_ = make_module<Conv2d>("conv1", 3, 64, 7,
-                               Conv2d::Options{.stride = 2, .padding = 3, .bias = false});
-  bn1_ = make_module<BatchNorm>("bn1", 64);
+  const auto conv1 = make_module<Conv2d>("conv1", 3, 64, 7,
+                                         Conv2d::Options{.stride = 2, .padding = 3, .bias = false});
+  stem_.emplace(conv1, make_module<BatchNorm>("bn1", 64));
   for (int stage = 0; stage < 4; ++stage)
     layers_[static_cast<size_t>(stage)] =
         add_module("layer" + std::to_string(stage + 1), make_stage(config, stage));
@@ -112,8 +102,7 @@ std::shared_ptr<nn::Sequential> ResNet::make_stage(const ResNetConfig& config, i
   for (int64_t i = 0; i < config.depths[static_cast<size_t>(stage)]; ++i) {
     const int64_t stride = i > 0 || stage == 0 ? 1 : stage == 3 ? config.last_stride : 2;
     if (config.bottleneck)
-      layer->push_back(
-          std::make_shared<Bottleneck>(channels_, width, out, stride, config.groups));
+      layer->push_back(std::make_shared<Bottleneck>(channels_, width, out, stride, config.groups));
     else
       layer->push_back(std::make_shared<BasicBlock>(channels_, out, stride));
     channels_ = out;
@@ -124,7 +113,7 @@ std::shared_ptr<nn::Sequential> ResNet::make_stage(const ResNetConfig& config, i
 Tensor ResNet::features(const Tensor& x) {
   TESSERA_CHECK(ShapeError, x.rank() == 4 && x.shape()[3] == 3,
                 "ResNet: expected images (N, H, W, 3), got ", x.shape());
-  Tensor y = relu(bn1_->forward(conv1_->forward(x)));
+  Tensor y = stem_->forward(x, true);
   y = max_pool2d(y, {.kernel = 3, .stride = 2, .padding = 1});
   for (const auto& layer : layers_) y = layer->forward(y);
   return y;

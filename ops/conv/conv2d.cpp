@@ -70,7 +70,7 @@ struct Conv2d {
     ctx.save({if_needed(ctx, 1, x), if_needed(ctx, 0, w)});
     Tensor y = empty(y_shape, x.dtype(), x.device());
     if (y.numel() == 0) return y;
-    const ConvEpilogue epilogue{bias.defined() ? view::contiguous(bias) : bias};
+    const ConvEpilogue epilogue{.bias = bias.defined() ? view::contiguous(bias) : bias};
     kernel::conv2d.get(x.device())(view::contiguous(x), view::contiguous(w), epilogue, options, y);
     return y;
   }
@@ -138,6 +138,30 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2d
   const Shape y = output_shape("conv2d", x.shape(), w.shape(), options);
   check_bias("conv2d", bias, x, w.size(0));
   return apply(Conv2d{options, x.shape(), w.shape(), y}, x, w, bias);
+}
+
+Tensor conv2d_fused(const Tensor& x, const Tensor& w, const ConvEpilogue& epilogue,
+                    const Conv2dOptions& options) {
+  constexpr std::string_view op = "conv2d_fused";
+  check_pair(op, x, w, "weight");
+  const Shape shape = output_shape(op, x.shape(), w.shape(), options);
+  check_bias(op, epilogue.bias, x, w.size(0));
+  bool recorded = false;
+  for (const Tensor& t : {x, w, epilogue.bias, epilogue.residual})
+    recorded |= grad_enabled() && t.defined() && t.requires_grad();
+  TESSERA_CHECK(Error, !recorded, op, ": is for inference and records no gradient; use conv2d");
+  ConvEpilogue dense = epilogue;
+  if (dense.bias.defined()) dense.bias = view::contiguous(dense.bias);
+  if (dense.residual.defined()) {
+    check_pair(op, x, dense.residual, "residual");
+    TESSERA_CHECK(ShapeError, dense.residual.shape() == shape, op, ": residual ",
+                  dense.residual.shape(), " differs from the output ", shape);
+    dense.residual = view::contiguous(dense.residual);
+  }
+  Tensor y = empty(shape, x.dtype(), x.device());
+  if (y.numel() > 0)
+    kernel::conv2d.get(x.device())(view::contiguous(x), view::contiguous(w), dense, options, y);
+  return y;
 }
 
 Tensor conv2d_input_grad(const Tensor& g, const Tensor& w, const Shape& input_shape,

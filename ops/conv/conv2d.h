@@ -66,8 +66,16 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& w, const Tensor& bias = {
 
 /// What a convolution kernel does to its result before it is written, in this order.
 struct ConvEpilogue {
-  Tensor bias;  ///< (O) or undefined
+  Tensor bias{};      ///< (O) or undefined: added
+  Tensor residual{};  ///< of the output's shape or undefined: added
+  bool relu = false;
 };
+
+/// conv2d with its epilogue in one pass over the output, for inference: throws Error when a
+/// gradient would have to be recorded. Shapes, options and further errors as conv2d; residual must
+/// have the output's shape (ShapeError).
+Tensor conv2d_fused(const Tensor& x, const Tensor& w, const ConvEpilogue& epilogue,
+                    const Conv2dOptions& options = {});
 
 namespace kernel {
 /// All tensors are contiguous, of one dtype and checked; the output is overwritten.

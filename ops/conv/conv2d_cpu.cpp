@@ -2,6 +2,7 @@
 // what oneDNN would run unvectorised. The reference build has only the plain loops.
 #include "ops/conv/conv2d_cpu.h"
 
+#include "tensor/parallel.h"
 #include "tensor/view.h"
 
 namespace tessera {
@@ -11,17 +12,36 @@ using conv::ConvShape;
 
 bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
 
+// y := relu(y + residual), for the kernels that have no such epilogue of their own.
 template <class T>
-void forward_typed(const ConvShape& s, const T* x, const Tensor& w, const T* bias, T* y) {
+void finish(const ConvEpilogue& epilogue, int64_t count, T* y) {
+  if (!epilogue.residual.defined() && !epilogue.relu) return;
+  const T* residual = epilogue.residual.defined() ? epilogue.residual.data<T>() : nullptr;
+  parallel_for(0, count, 16384, [&](int64_t begin, int64_t end) {
+    if (residual)
+      for (int64_t i = begin; i < end; ++i) y[i] += residual[i];
+    if (epilogue.relu)
+      for (int64_t i = begin; i < end; ++i) y[i] = y[i] < 0 ? T(0) : y[i];
+  });
+}
+
+template <class T>
+void forward_typed(const ConvShape& s, const T* x, const Tensor& w, const ConvEpilogue& epilogue,
+                   T* y) {
   const T* filters = w.data<T>();
+  const T* bias = epilogue.bias.defined() ? epilogue.bias.data<T>() : nullptr;
 #if defined(TESSERA_REFERENCE)
   conv::plain::forward(s, x, filters, bias, y);
 #else
-  if (conv::depthwise::applies(s)) return conv::depthwise::forward(s, x, filters, bias, y);
+  if (conv::depthwise::applies(s)) {
+    conv::depthwise::forward(s, x, filters, bias, y);
+    return finish(epilogue, s.n * s.ho * s.wo * s.o, y);
+  }
   if constexpr (std::is_same_v<T, float>)
-    if (s.c > 0 && conv::onednn::forward(s, x, w, bias, y)) return;
+    if (s.c > 0 && conv::onednn::forward(s, x, w, epilogue, y)) return;
   conv::implicit_gemm::forward(s, x, filters, bias, y);
 #endif
+  finish(epilogue, s.n * s.ho * s.wo * s.o, y);
 }
 
 template <class T>
@@ -55,14 +75,13 @@ void conv2d_cpu(const Tensor& x, const Tensor& w, const ConvEpilogue& epilogue,
                 const Conv2dOptions& options, Tensor& y) {
   if (is_half(x.dtype())) {
     Tensor y32 = empty(y.shape(), DType::f32);
-    conv2d_cpu(to_f32(x), to_f32(w), {to_f32(epilogue.bias)}, options, y32);
+    conv2d_cpu(to_f32(x), to_f32(w),
+               {to_f32(epilogue.bias), to_f32(epilogue.residual), epilogue.relu}, options, y32);
     return copy_(y, y32);
   }
   const ConvShape s = conv::make_shape(x.shape(), w.shape(), y.shape(), options);
-  dispatch_float(x.dtype(), "conv2d", [&]<class T>() {
-    const T* bias = epilogue.bias.defined() ? epilogue.bias.data<T>() : nullptr;
-    forward_typed(s, x.data<T>(), w, bias, y.data<T>());
-  });
+  dispatch_float(x.dtype(), "conv2d",
+                 [&]<class T>() { forward_typed(s, x.data<T>(), w, epilogue, y.data<T>()); });
 }
 
 void conv2d_input_grad_cpu(const Tensor& g, const Tensor& w, const Conv2dOptions& options,

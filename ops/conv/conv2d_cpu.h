@@ -58,7 +58,8 @@ void weight_grad(const ConvShape& s, const T* g, const T* x, T* gw);
 /// (ops/cpu/onednn.h). Images are used as they are.
 /// Each returns false, having done nothing, where oneDNN has no vectorised implementation.
 namespace onednn {
-bool forward(const ConvShape& s, const float* x, const Tensor& w, const float* bias, float* y);
+bool forward(const ConvShape& s, const float* x, const Tensor& w, const ConvEpilogue& epilogue,
+             float* y);
 bool input_grad(const ConvShape& s, const float* g, const Tensor& w, float* gx);
 bool weight_grad(const ConvShape& s, const float* g, const float* x, float* gw);
 

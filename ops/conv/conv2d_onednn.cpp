@@ -24,9 +24,15 @@ using cpu::onednn::scratch;
 using cpu::onednn::Scratch;
 using cpu::onednn::stream;
 
+// What a forward plan does after the sum of products; its tensors are arguments.
+struct PostOps {
+  bool bias = false, residual = false, relu = false;
+  bool operator==(const PostOps&) const = default;
+};
+
 struct Key {
   Pass pass;
-  bool bias;
+  PostOps post;
   int threads;
   ConvShape shape;
   bool operator==(const Key&) const = default;
@@ -43,7 +49,8 @@ struct KeyHash {
     for (int64_t v : {s.n, s.h, s.w, s.c, s.o, s.kh, s.kw, s.ho, s.wo, s.sh, s.sw, s.ph, s.pw, s.dh,
                       s.dw, s.groups})
       mix(v);
-    mix(static_cast<int64_t>(key.pass) * 2 + key.bias);
+    mix(static_cast<int64_t>(key.pass) * 8 + key.post.bias + 2 * key.post.residual +
+        4 * key.post.relu);
     mix(key.threads);
     return static_cast<size_t>(hash);
   }
@@ -115,9 +122,13 @@ void fill_plan(Plan& plan, const PrimitiveDesc& pd) {
 
 std::shared_ptr<Plan> make_onednn_plan(const Key& key) {
   const bool pointwise = key.pass == Pass::input_grad && is_pointwise(key.shape);
-  const Descs d = pointwise ? describe_pointwise(key.shape) : describe(key.shape, key.bias);
+  const Descs d = pointwise ? describe_pointwise(key.shape) : describe(key.shape, key.post.bias);
   dnnl::primitive_attr attr;
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::post_ops post;
+  if (key.post.residual) post.append_binary(algorithm::binary_add, d.y);
+  if (key.post.relu) post.append_eltwise(1.0f, algorithm::eltwise_relu, 0.0f, 0.0f);
+  attr.set_post_ops(post);
   const auto direct = algorithm::convolution_direct;
   const bool inference = key.pass == Pass::forward || pointwise;
   const dnnl::convolution_forward::desc forward_desc(
@@ -197,8 +208,8 @@ PlanCache& plans() {
   return cache;
 }
 
-std::shared_ptr<const Plan> plan_for(const ConvShape& s, Pass pass, bool bias) {
-  return plans().get({pass, bias, cpu::onednn::use_our_threads(), s});
+std::shared_ptr<const Plan> plan_for(const ConvShape& s, Pass pass, const PostOps& post = {}) {
+  return plans().get({pass, post, cpu::onednn::use_our_threads(), s});
 }
 
 // Null where the filters are used as they are.
@@ -245,21 +256,26 @@ memory constant(const Desc& desc, const void* data) {
 
 }  // namespace
 
-bool forward(const ConvShape& s, const float* x, const Tensor& w, const float* bias, float* y) {
-  const auto plan = plan_for(s, Pass::forward, bias != nullptr);
+bool forward(const ConvShape& s, const float* x, const Tensor& w, const ConvEpilogue& epilogue,
+             float* y) {
+  const Tensor &bias = epilogue.bias, &residual = epilogue.residual;
+  const auto plan = plan_for(s, Pass::forward, {bias.defined(), residual.defined(), epilogue.relu});
   if (!plan->vectorised) return false;
   const auto packed = pack(*plan, w);
   Arguments arguments{
       {DNNL_ARG_SRC, constant(plan->input, x)},
       {DNNL_ARG_WEIGHTS, constant(plan->weights, packed ? packed->data : w.raw_data())},
       {DNNL_ARG_DST, constant(plan->output, y)}};
-  if (bias) arguments[DNNL_ARG_BIAS] = constant(plan->bias, bias);
+  if (bias.defined()) arguments[DNNL_ARG_BIAS] = constant(plan->bias, bias.raw_data());
+  if (residual.defined())
+    arguments[DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1] =
+        constant(plan->output, residual.raw_data());
   execute(*plan, std::move(arguments));
   return true;
 }
 
 bool input_grad(const ConvShape& s, const float* g, const Tensor& w, float* gx) {
-  const auto plan = plan_for(s, Pass::input_grad, false);
+  const auto plan = plan_for(s, Pass::input_grad);
   if (!plan->vectorised) return false;
   const auto packed = pack(*plan, w);
   if (is_pointwise(s)) {
@@ -281,7 +297,7 @@ bool input_grad(const ConvShape& s, const float* g, const Tensor& w, float* gx) 
 }
 
 bool weight_grad(const ConvShape& s, const float* g, const float* x, float* gw) {
-  const auto plan = plan_for(s, Pass::weight_grad, false);
+  const auto plan = plan_for(s, Pass::weight_grad);
   if (!plan->vectorised) return false;
   memory blocked = constant(plan->weights,
                             plan->packed ? scratch(Scratch::result, plan->weights.get_size())->data
@@ -298,7 +314,7 @@ bool weight_grad(const ConvShape& s, const float* g, const float* x, float* gw) 
 }
 
 std::string implementation(const ConvShape& s, Pass pass) {
-  return plan_for(s, pass, false)->implementation;
+  return plan_for(s, pass)->implementation;
 }
 
 }  // namespace tessera::conv::onednn
