@@ -300,7 +300,8 @@ class Trainer {
     TESSERA_CHECK(ValueError, stored.is_object(), o_.resume.string(),
                   ": is not a checkpoint of a re-ID training run");
     std::string difference;
-    for (const auto& [key, value] : settings().items()) {
+    const json mine = settings();
+    for (const auto& [key, value] : mine.items()) {
       const json other = stored.value(key, json());
       if (other != value)
         difference += cat("\n", key.substr(1), " was ", other.dump(), " and is now ", value.dump());
