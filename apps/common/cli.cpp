@@ -114,7 +114,7 @@ std::pair<int64_t, int64_t> parse_size(const std::string& text, const std::strin
     int64_t value = 0;
     const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value);
     TESSERA_CHECK(
-        UsageError,
+        apps::UsageError,
         error == std::errc() && end == part.data() + part.size() && value >= 1 && value <= 16384,
         option, " must be HEIGHTxWIDTH or one number from 1 to 16384, got '", text, "'");
     return value;

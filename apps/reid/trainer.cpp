@@ -300,7 +300,8 @@ class Trainer {
     TESSERA_CHECK(ValueError, stored.is_object(), o_.resume.string(),
                   ": is not a checkpoint of a re-ID training run");
     std::string difference;
-    for (const auto& [key, value] : settings().items()) {
+    const json mine = settings();
+    for (const auto& [key, value] : mine.items()) {
       const json other = stored.value(key, json());
       if (other != value)
         difference += cat("\n", key.substr(1), " was ", other.dump(), " and is now ", value.dump());
@@ -386,38 +387,6 @@ std::shared_ptr<models::ReidNet> load_reid_weights(const std::filesystem::path& 
   auto net = std::make_shared<models::ReidNet>(model.net);
   nn::io::load_weights(*net, path);
   return net;
-}
-
-Plot loss_plot(const std::vector<EpochRecord>& epochs) {
-  Plot plot;
-  plot.options = {.title = "Training loss", .x_label = "epoch", .y_label = "cross entropy"};
-  PlotSeries series{.name = "train", .markers = true};
-  for (const EpochRecord& r : epochs) {
-    series.x.push_back(static_cast<double>(r.epoch));
-    series.y.push_back(r.loss);
-  }
-  plot.series.push_back(std::move(series));
-  return plot;
-}
-
-Plot accuracy_plot(const std::vector<EpochRecord>& epochs) {
-  Plot plot;
-  plot.options = {.title = "Accuracy", .x_label = "epoch", .y_label = "share"};
-  PlotSeries train{.name = "train, identity", .markers = true};
-  PlotSeries rank1{.name = "test, Rank@1", .markers = true};
-  PlotSeries map{.name = "test, mAP", .markers = true};
-  for (const EpochRecord& r : epochs) {
-    const auto x = static_cast<double>(r.epoch);
-    train.x.push_back(x);
-    train.y.push_back(r.accuracy);
-    if (r.rank1 < 0) continue;
-    rank1.x.push_back(x);
-    rank1.y.push_back(r.rank1);
-    map.x.push_back(x);
-    map.y.push_back(r.mAP);
-  }
-  plot.series = {std::move(train), std::move(rank1), std::move(map)};
-  return plot;
 }
 
 }  // namespace tessera::apps

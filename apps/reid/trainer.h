@@ -3,18 +3,11 @@
 #include <string>
 #include <vector>
 
-#include "apps/common/plot.h"
+#include "apps/reid/curves.h"
 #include "apps/reid/features.h"
 #include "apps/reid/options.h"
 
 namespace tessera::apps {
-
-/// One epoch as it was measured.
-struct EpochRecord {
-  int64_t epoch = 0;  // 1-based
-  double loss = 0, accuracy = 0, lr = 0, seconds = 0;
-  double rank1 = -1, mAP = -1;  // where evaluated
-};
 
 struct ReidTrainResult {
   std::vector<EpochRecord> epochs;
@@ -45,9 +38,5 @@ void save_reid_weights(const std::filesystem::path& path, models::ReidNet& net,
 std::shared_ptr<models::ReidNet> load_reid_weights(const std::filesystem::path& path,
                                                    const ReidModelOptions& fallback,
                                                    ReidModelOptions& model);
-
-/// Loss and accuracy against the epoch.
-Plot loss_plot(const std::vector<EpochRecord>& epochs);
-Plot accuracy_plot(const std::vector<EpochRecord>& epochs);
 
 }  // namespace tessera::apps

@@ -8,6 +8,7 @@
 
 #include "nn/optim/optimizer.h"
 #include "nn/optim/schedule.h"
+#include "tensor/view.h"
 
 namespace tessera::nn {
 namespace {
@@ -95,8 +96,8 @@ TEST_P(TorchOptimizer, Float32) { run(golden()["optimizers"][GetParam()], DType:
 
 INSTANTIATE_TEST_SUITE_P(All, TorchOptimizer,
                          ::testing::Range(size_t{0}, golden()["optimizers"].size()),
-                         [](const auto& param) {
-                           return golden()["optimizers"][param.param]["name"].get<std::string>();
+                         [](const ::testing::TestParamInfo<size_t>& info) {
+                           return golden()["optimizers"][info.param]["name"].get<std::string>();
                          });
 
 SchedulePtr make_schedule(const json& s) {

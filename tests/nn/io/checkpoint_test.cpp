@@ -52,8 +52,8 @@ std::shared_ptr<Sequential> small_net(int64_t width = 5) {
 }
 
 // Everything that a run keeps from one step to the next.
-struct Run {
-  explicit Run(bool adam = false, int64_t width = 5) : net(small_net(width)) {
+struct Job {
+  explicit Job(bool adam = false, int64_t width = 5) : net(small_net(width)) {
     const Tensors p = net->parameters();
     std::vector<ParameterGroup> groups{{{p.begin(), p.begin() + 3}, 0.01},
                                        {{p.begin() + 3, p.end()}}};
@@ -116,17 +116,17 @@ class Resume : public CheckpointTest, public ::testing::WithParamInterface<bool>
 TEST_P(Resume, IsExactToTheBit) {
   const bool adam = GetParam();
   manual_seed(1);
-  Run whole(adam);
+  Job whole(adam);
   whole.train(9);
 
   manual_seed(1);
   {
-    Run first(adam);
+    Job first(adam);
     first.train(4);
     io::save_checkpoint(file("c"), first.state());
   }
   manual_seed(77);  // a new process knows nothing
-  Run second(adam);
+  Job second(adam);
   second.train(2);
   io::TrainingState state = second.state();
   state.progress = json::object();
@@ -144,7 +144,7 @@ TEST_P(Resume, IsExactToTheBit) {
 INSTANTIATE_TEST_SUITE_P(Optimizers, Resume, ::testing::Bool(),
                          [](const auto& p) { return p.param ? "Adam" : "Sgd"; });
 
-std::string load_error(const fs::path& path, Run& run) {
+std::string load_error(const fs::path& path, Job& run) {
   io::TrainingState state = run.state();
   try {
     io::load_checkpoint(path, state);
@@ -157,7 +157,7 @@ std::string load_error(const fs::path& path, Run& run) {
 }
 
 TEST_F(CheckpointTest, OfAnotherNetworkOrOptimizerIsRefused) {
-  Run run, wider(false, 7), adam(true);
+  Job run, wider(false, 7), adam(true);
   run.train(1);
   io::save_checkpoint(file("c"), run.state());
   const StateDict before = copy_of(wider.net->state_dict());
@@ -170,7 +170,7 @@ TEST_F(CheckpointTest, OfAnotherNetworkOrOptimizerIsRefused) {
 }
 
 TEST_F(CheckpointTest, PartsThatWereNotSavedAreMissed) {
-  Run run;
+  Job run;
   run.train(1);
   io::TrainingState state;
   state.model = run.net.get();
@@ -188,7 +188,7 @@ TEST_F(CheckpointTest, PartsThatWereNotSavedAreMissed) {
 }
 
 TEST_F(CheckpointTest, DamagedFilesAreRefused) {
-  Run run;
+  Job run;
   run.train(1);
   io::save_checkpoint(file("c"), run.state());
   const std::vector<uint8_t> bytes = tessera::io::read_file(file("c"));
@@ -207,7 +207,7 @@ TEST_F(CheckpointTest, DamagedFilesAreRefused) {
 }
 
 TEST_F(CheckpointTest, DamagedHeadersAreRefused) {
-  Run run;
+  Job run;
   run.train(1);
   io::save_checkpoint(file("c"), run.state());
   const tessera::io::Safetensors good = tessera::io::read_safetensors(file("c"));
@@ -256,7 +256,7 @@ class FileLimit {
 };
 
 TEST_F(CheckpointTest, AFullDiskKeepsTheOldFile) {
-  Run run;
+  Job run;
   run.train(1);
   io::save_checkpoint(file("c"), run.state());
   const std::vector<uint8_t> before = tessera::io::read_file(file("c"));
