@@ -67,6 +67,9 @@ function(tessera_add_library)
   target_include_directories(tessera PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
                              $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/tessera>)
   target_compile_features(tessera PUBLIC cxx_std_20)
+  if(TESSERA_REFERENCE)
+    target_compile_definitions(tessera PUBLIC TESSERA_REFERENCE)
+  endif()
   set_target_properties(tessera PROPERTIES VERSION ${PROJECT_VERSION}
                         SOVERSION ${PROJECT_VERSION_MAJOR})
 endfunction()

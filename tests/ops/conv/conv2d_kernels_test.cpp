@@ -179,7 +179,9 @@ TEST(ConvOnednn, MatchesPlain) {
       const Tensors got = run<float>(
           c,
           [](const conv::ConvShape& s, const float* x, const Tensor& w, const float* b, float* y) {
-            if (!conv::onednn::forward(s, x, w, b, y))
+            ConvEpilogue epilogue;
+            if (b) epilogue.bias = from_vector(std::vector<float>(b, b + s.o));
+            if (!conv::onednn::forward(s, x, w, epilogue, y))
               conv::implicit_gemm::forward(s, x, w.data<float>(), b, y);
           },
           [](const conv::ConvShape& s, const float* g, const Tensor& w, float* gx) {

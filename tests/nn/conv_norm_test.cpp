@@ -1,0 +1,78 @@
+#include "nn/layers/conv_norm.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "autograd/node.h"
+#include "nn/init.h"
+#include "ops/pointwise/arithmetic.h"
+#include "ops/pointwise/relu.h"
+#include "ops/random/random.h"
+#include "tensor/view.h"
+
+namespace tessera::nn {
+namespace {
+
+struct Layers {
+  std::shared_ptr<Conv2d> conv = std::make_shared<Conv2d>(6, 10, 3, Conv2d::Options{.padding = 1});
+  std::shared_ptr<BatchNorm> norm = std::make_shared<BatchNorm>(10);
+  Generator generator{3};
+  Tensor x = randn({2, 5, 7, 6}, generator);
+  Tensor residual = randn({2, 5, 7, 10}, generator);
+
+  Layers() {
+    init::uniform_(norm->weight.detach(), 0.5, 1.5, generator);
+    init::uniform_(norm->bias.detach(), -1, 1, generator);
+    init::uniform_(norm->running_mean, -1, 1, generator);
+    init::uniform_(norm->running_var, 0.5, 2, generator);
+  }
+  Tensor plain(bool with_relu) const {
+    Tensor y = norm->forward(conv->forward(x)) + residual;
+    return with_relu ? relu(y) : y;
+  }
+};
+
+void expect_near(const Tensor& got, const Tensor& want, double bound) {
+  const std::vector<double> a = got.to_vector<double>(), b = want.to_vector<double>();
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], bound);
+}
+
+TEST(ConvNorm, FoldedEqualsTheLayers) {
+  Layers l;
+  l.norm->eval();
+  ConvNorm fused(l.conv, l.norm);
+  NoGradGuard off;
+  for (bool with_relu : {false, true})
+    expect_near(fused.forward(l.x, with_relu, l.residual), l.plain(with_relu), 1e-5);
+}
+
+TEST(ConvNorm, FollowsEveryChangeOfItsTensors) {
+  Layers l;
+  l.norm->eval();
+  ConvNorm fused(l.conv, l.norm);
+  NoGradGuard off;
+  for (Tensor t : {l.conv->weight, l.conv->bias, l.norm->weight, l.norm->bias, l.norm->running_mean,
+                   l.norm->running_var}) {
+    fused.forward(l.x, true, l.residual);
+    affine_(t, 1.5, 0.1);
+    expect_near(fused.forward(l.x, true, l.residual), l.plain(true), 2e-5);
+    t.set_data(view::clone(affine(t.detach(), 0.5, 0.2)));  // another storage
+    expect_near(fused.forward(l.x, true, l.residual), l.plain(true), 2e-5);
+  }
+}
+
+TEST(ConvNorm, RecordsAndTrainsLikeTheLayers) {
+  Layers l;
+  ConvNorm fused(l.conv, l.norm);
+  const double before = l.norm->running_mean.to_vector<double>()[0];
+  const Tensor y = fused.forward(l.x, true, l.residual);
+  EXPECT_TRUE(y.requires_grad());
+  EXPECT_NE(l.norm->running_mean.to_vector<double>()[0], before);
+  l.norm->eval();
+  EXPECT_TRUE(fused.forward(l.x, true, l.residual).requires_grad());  // recorded: not folded
+}
+
+}  // namespace
+}  // namespace tessera::nn
