@@ -41,6 +41,14 @@ std::string complete(const CLI::App& app, const std::string& name) {
   throw UsageError(cat("--", name, " is ambiguous: ", list));
 }
 
+// An option given twice has its last value, so that a command line can be extended by more options.
+void let_last_value_win(CLI::App& app) {
+  for (CLI::Option* option : app.get_options())
+    if (option->get_items_expected_max() == 1) option->take_last();
+  for (CLI::App* below : app.get_subcommands([](CLI::App*) { return true; }))
+    let_last_value_win(*below);
+}
+
 }  // namespace
 
 std::vector<std::string> complete_options(const CLI::App& app, std::vector<std::string> args) {
@@ -64,6 +72,7 @@ int run_cli(CLI::App& app, std::vector<std::string> args) {
   exit_code = kOk;
   try {
     args = complete_options(app, std::move(args));
+    let_last_value_win(app);
     std::reverse(args.begin(), args.end());  // CLI11 takes them from the back
     app.parse(args);
     return exit_code;

@@ -21,9 +21,9 @@ class UsageError : public ValueError {
 };
 
 /// Parses `args` (without the program's name) with `app` and runs what the chosen command set up.
-/// Any long option may be shortened to a unique prefix and may use '_' for '-'. Prints one line per
-/// error on stderr: kUsage for wrong arguments (and UsageError), kFailed for anything else thrown
-/// while running.
+/// Any long option may be shortened to a unique prefix and may use '_' for '-'; of an option given
+/// twice the last value counts. Prints one line per error on stderr: kUsage for wrong arguments
+/// (and UsageError), kFailed for anything else thrown while running.
 int run_cli(CLI::App& app, std::vector<std::string> args);
 
 /// args with long options completed for the subcommand they belong to; UsageError for an ambiguous

@@ -194,6 +194,7 @@ void add_train(CLI::App& parent) {
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
   c->add_option("--seed", o->seed, "Seed of weights, order and augmentation")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   c->add_option("--workers", o->workers, "Loader threads")
       ->check(CLI::Range(0, 64))
@@ -252,6 +253,7 @@ void add_demo(CLI::App& parent) {
   c->add_option("--epochs", o->epochs, "Epochs (default: the demo's own number)")
       ->check(CLI::Range(1, 1000000));
   c->add_option("--seed", o->seed, "Seed of weights, order and augmentation")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   add_threads_option(*c);
   add_output_options(*c, o->output);

@@ -56,10 +56,10 @@ void load_checkpoint(const std::filesystem::path& path, TrainingState& state) {
     // What can be found wrong without changing anything comes first.
     const auto words = header.value("generator", std::vector<uint64_t>{});
     const auto ema_updates = header.value("ema_updates", int64_t{0});
-    TESSERA_CHECK(ValueError, !state.generator || words.size() == 3, "holds no generator state");
     TESSERA_CHECK(ValueError, !state.optimizer || has_prefix(file, "optimizer."),
                   "holds no optimizer state");
     TESSERA_CHECK(ValueError, !state.ema || has_prefix(file, "ema."), "holds no moving average");
+    TESSERA_CHECK(ValueError, !state.generator || words.size() == 3, "holds no generator state");
     if (state.model)
       state.model->load_state_dict(
           take_published(file.tensors, "model.", state.model->state_dict()));

@@ -64,6 +64,9 @@ TEST(Cli, ExitCodes) {
   EXPECT_EQ(run(good, {"go", "--batchs", "3"}), kOk);
   EXPECT_TRUE(good.ran);
   EXPECT_EQ(good.batch, 3);
+  Sample twice;
+  EXPECT_EQ(run(twice, {"go", "--batch", "3", "--size", "3x3", "--batchs", "5"}), kOk);
+  EXPECT_EQ(twice.batch, 5);  // the last one
   for (const Args& args :
        {Args{}, Args{"gone"}, Args{"go", "--nothing"}, Args{"go", "--batch"},
         Args{"go", "--batch", "x"}, Args{"go", "--batch", "10"}, Args{"go", "--e"},
