@@ -31,7 +31,8 @@ std::map<std::string, Reference> read_arrays(const std::filesystem::path& path);
 /// Adds a test that runs `body`. An exception fails it with one line.
 void add_test(const std::string& suite, const std::string& name, std::function<void()> body);
 /// Adds the tests of one suite by calling `list`, which reads from `folder`. Without the folder the
-/// suite is one test that is skipped and names the path; an unreadable listing is one that fails.
+/// suite is one test that is skipped and names the path (one test for all suites together where
+/// golden_dir() itself is missing); an unreadable listing is one that fails.
 /// Returns true, to initialise a static.
 bool add_suite(const std::string& suite, const std::filesystem::path& folder,
                const std::function<void(const std::filesystem::path&)>& list);

@@ -5,6 +5,7 @@
 #include "ops/image/grid_sample.h"
 #include "ops/image/pad.h"
 #include "ops/image/resize.h"
+#include "ops/pool/adaptive_pool.h"
 #include "ops/pool/avg_pool.h"
 #include "ops/pool/max_pool.h"
 #include "tests/golden/op_call.h"
@@ -48,26 +49,25 @@ Tensor run_deform_conv(const OpCall& c) {
 Tensor run_max_pool(const OpCall& c) {
   const Size2 kernel = c.size2("kernel"), stride = c.size2("stride", kernel);
   const Size2 padding = c.size2("padding", 0), dilation = c.size2("dilation", 1);
-  return max_pool2d(c.input("x"), {.kernel = {kernel.h, kernel.w},
-                                   .stride = {stride.h, stride.w},
-                                   .padding = {padding.h, padding.w},
-                                   .dilation = {dilation.h, dilation.w},
+  return max_pool2d(c.input("x"), {.kernel = kernel,
+                                   .stride = stride,
+                                   .padding = padding,
+                                   .dilation = dilation,
                                    .ceil_mode = c.attribute("ceil_mode", false)});
 }
 
 Tensor run_avg_pool(const OpCall& c) {
   const Size2 kernel = c.size2("kernel"), stride = c.size2("stride", kernel);
   const Size2 padding = c.size2("padding", 0);
-  return avg_pool2d(c.input("x"), {.kernel = {kernel.h, kernel.w},
-                                   .stride = {stride.h, stride.w},
-                                   .padding = {padding.h, padding.w},
+  return avg_pool2d(c.input("x"), {.kernel = kernel,
+                                   .stride = stride,
+                                   .padding = padding,
                                    .ceil_mode = c.attribute("ceil_mode", false),
                                    .count_include_pad = c.attribute("count_include_pad", true)});
 }
 
 Tensor run_adaptive_avg_pool(const OpCall& c) {
-  const Size2 output = c.size2("output");
-  return adaptive_avg_pool2d(c.input("x"), {output.h, output.w});
+  return adaptive_avg_pool2d(c.input("x"), c.size2("output"));
 }
 
 Tensor run_interpolate(const OpCall& c) {

@@ -24,17 +24,17 @@ void add_norm_ops(OpTable& table) {
   table["batch_norm"] = {{"x", "y"}, run_batch_norm};
   table["instance_norm"] = {{"x", "y"}, [](const OpCall& c) {
                               return instance_norm(c.input("x"), c.optional("w"), c.optional("b"),
-                                                   {.eps = c.attribute("eps", 1e-5)});
+                                                   c.attribute("eps", 1e-5));
                             }};
   table["group_norm"] = {{"x", "y"}, [](const OpCall& c) {
                            return group_norm(c.input("x"), c.attribute<int64_t>("groups"),
                                              c.optional("w"), c.optional("b"),
-                                             {.eps = c.attribute("eps", 1e-5)});
+                                             c.attribute("eps", 1e-5));
                          }};
   table["layer_norm"] = {{}, [](const OpCall& c) {
                            const Tensor w = c.input("w");
-                           return layer_norm(c.input("x"), w, c.optional("b"),
-                                             {.axes = w.rank(), .eps = c.attribute("eps", 1e-5)});
+                           return layer_norm(c.input("x"), w.shape(), w, c.optional("b"),
+                                             c.attribute("eps", 1e-5));
                          }};
   table["l2_normalize"] = {{}, [](const OpCall& c) {
                              return l2_normalize(c.input("x"), c.attribute<int64_t>("dim"),
