@@ -16,7 +16,8 @@ install(TARGETS tessera EXPORT TesseraTargets
         INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tessera)
 foreach(folder IN LISTS TESSERA_FOLDERS)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder}
-          DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tessera FILES_MATCHING PATTERN "*.h")
+          DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tessera
+          FILES_MATCHING PATTERN "*.h" PATTERN "*onednn.h" EXCLUDE)
 endforeach()
 if(NOT TESSERA_REFERENCE)
   install(TARGETS tessera_program train_reid_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -50,9 +50,9 @@ std::vector<std::string> declared_names(const std::string& statement) {
   return names;
 }
 
-// The slots that a header declares in its namespaces called kernel.
+// The slots that a header declares in `namespace kernel {` or `namespace tessera::kernel {`.
 std::vector<std::string> slots_of_header(const std::string& header) {
-  const std::string text = without_comments(header), opening = "namespace kernel {";
+  const std::string text = without_comments(header), opening = "kernel {";
   std::vector<std::string> names;
   for (size_t at = text.find(opening); at != std::string::npos; at = text.find(opening, at)) {
     at += opening.size();

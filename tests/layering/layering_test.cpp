@@ -42,6 +42,7 @@ const Sample kSamples[] = {
     {"autograd/a.cpp", "#include \"ops/reduce/sum.h\"", "autograd may not include ops"},
     {"autograd/a.cpp", "#include <nlohmann/json.hpp>", "library"},
     {"ops/conv/a_onednn.cpp", "#include <dnnl.hpp>", ""},
+    {"ops/cpu/onednn.h", "#include <dnnl.hpp>", ""},
     {"ops/conv/a.cpp", "#include <dnnl.hpp>", "library"},
     {"ops/conv/a.cpp", "#include \"cuda/device.h\"", "ops may not include cuda"},
     {"ops/conv/a.cu", "#include \"cuda/device.h\"", ""},

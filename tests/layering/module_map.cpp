@@ -93,9 +93,9 @@ std::string external_violation(const Rule& rule, std::string_view file, std::str
   if (lists(rule.external, include)) return {};
   if (lists(rule.external, kPosix) && (lists(posix, include) || include.starts_with("sys/")))
     return {};
-  if (is_below(file, "ops") && file.ends_with("_onednn.cpp") &&
-      (include == "dnnl.hpp" || include == "omp.h"))
-    return {};
+  const std::string_view stem = file.substr(0, file.rfind('.'));
+  const bool onednn = stem.ends_with("/onednn") || stem.ends_with("_onednn");
+  if (is_below(file, "ops") && onednn && (include == "dnnl.hpp" || include == "omp.h")) return {};
   return std::string(rule.folder) + " may not use this library";
 }
 
