@@ -323,19 +323,26 @@ TEST_F(ReidProgramSlow, UnreadableImagesCanBeSkippedOrLoseNoWork) {
   const fs::path bad = files(set_ / "bounding_box_train")[5];
   const std::vector<uint8_t> image = io::read_file(bad);
   write_text(bad, "no image");
-  const Args options{"--batch", "4", "--epochs", "1"};
+  Args options{"--batch", "4", "--epochs", "1"};
   const Outcome skipping =
       run_program("tessera", train(set_, options + Args{"--skip-corrupt", "--json", "--quiet"}));
   ASSERT_EQ(skipping.code, 0) << skipping.err;
   EXPECT_EQ(json::parse(skipping.out).at("skipped_images"), 1);
   fs::remove_all(out_);
 
-  expect_error(run_program("tessera", train(set_, options)), {bad.string()});
-  // The batches before the damaged file are kept; with the file mended the run goes on.
-  write_text(bad, std::string(image.begin(), image.end()));
+  // The batches before the damaged file are kept; in one order of eight there is none.
   const fs::path saved = out_ / "checkpoint.safetensors";
+  for (const char* seed : {"1", "2", "3", "4"}) {
+    expect_error(run_program("tessera", train(set_, options + Args{"--seed", seed})),
+                 {bad.string()});
+    if (!fs::exists(saved)) continue;
+    options = options + Args{"--seed", seed};
+    break;
+  }
   ASSERT_TRUE(fs::exists(saved));
   EXPECT_GT(nn::io::read_checkpoint_progress(saved).at("batch").get<int>(), 0);
+  // With the file mended the run goes on.
+  write_text(bad, std::string(image.begin(), image.end()));
   const Outcome resumed =
       run_program("tessera", train(set_, options + Args{"--resume", saved.string()}));
   EXPECT_EQ(resumed.code, 0) << resumed.err;
