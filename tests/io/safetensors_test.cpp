@@ -276,7 +276,8 @@ TEST(SafetensorsHostile, DeepNestingAndHugeClaimsCostNothing) {
   }
   expect_refused(one(R"("F64")", "[100000000000]", "[0,800000000000]"), kEight, "");
   expect_refused(one(R"("U8")", "[4611686018427387903]", "[0,4611686018427387903]"), kEight, "");
-  EXPECT_LT(peak_kilobytes() - before, 200'000);
+  // The claims are of 800 GB and more; a sanitizer keeps some hundred MB of what was freed.
+  EXPECT_LT(peak_kilobytes() - before, 1'000'000);
 }
 
 }  // namespace
