@@ -25,8 +25,8 @@ struct ModelInfo {
 const std::vector<ModelInfo>& registry();
 /// The entry called `name`; ValueError listing the names otherwise.
 const ModelInfo& find_model(const std::string& name);
-/// Multiply-adds of the convolutions and linear layers of one forward pass on an input of `shape`, in
-/// evaluation mode: the network runs once on zeros and the layers report their sizes.
+/// Multiply-adds of the convolutions and linear layers of one forward pass on an input of `shape`,
+/// in evaluation mode: the network runs once on zeros and the layers report their sizes.
 int64_t count_macs(nn::Module& network, const Shape& shape);
 /// A freshly initialised network (from the calling thread's default generator).
 std::shared_ptr<nn::Module> create(const std::string& name, const CreateOptions& options = {});

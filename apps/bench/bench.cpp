@@ -119,13 +119,13 @@ void add_bench_command(CLI::App& parent) {
       std::printf("%s\n", result.dump().c_str());
       return;
     }
-    std::printf("%s %s batch %ld: %.2f images/s, %.1f GFLOP/s, step %.1f ms (10-90 %%: %.1f-%.1f), "
-                "peak memory %.0f MB, %d threads\n",
-                o->model.c_str(), mode->c_str(), static_cast<long>(o->batch),
-                result["images_per_second"].get<double>(), result["gflops"].get<double>(),
-                result["step_ms"]["p50"].get<double>(), result["step_ms"]["p10"].get<double>(),
-                result["step_ms"]["p90"].get<double>(), result["peak_rss_mb"].get<double>(),
-                num_threads());
+    std::printf(
+        "%s %s batch %ld: %.2f images/s, %.1f GFLOP/s, step %.1f ms (10-90 %%: %.1f-%.1f), "
+        "peak memory %.0f MB, %d threads\n",
+        o->model.c_str(), mode->c_str(), static_cast<long>(o->batch),
+        result["images_per_second"].get<double>(), result["gflops"].get<double>(),
+        result["step_ms"]["p50"].get<double>(), result["step_ms"]["p10"].get<double>(),
+        result["step_ms"]["p90"].get<double>(), result["peak_rss_mb"].get<double>(), num_threads());
   });
 }
 

@@ -11,14 +11,14 @@ struct BenchOptions {
   int64_t batch = 8;
   int64_t height = 0, width = 0;  ///< 0: the network's usual size
   bool train = false;
-  double seconds = 5;             ///< timed at least this long, and at least 5 steps
+  double seconds = 5;  ///< timed at least this long, and at least 5 steps
 };
 
 /// Times a network on random images. An inference step is a forward pass in evaluation mode without
-/// recording; a training step is forward, cross entropy, backward and SGD with momentum. Steps before
-/// the timing are discarded until the caches are warm. Returns model, batch, size, mode, threads,
-/// steps, images_per_second (median of the timed steps), gflops (multiply and add counted apart;
-/// training counts three times the forward), peak_rss_mb, step_ms {p10, p50, p90, min, max}.
+/// recording; a training step is forward, cross entropy, backward and SGD with momentum. Steps
+/// before the timing are discarded until the caches are warm. Returns model, batch, size, mode,
+/// threads, steps, images_per_second (median of the timed steps), gflops (multiply and add counted
+/// apart; training counts three times the forward), peak_rss_mb, step_ms {p10, p50, p90, min, max}.
 nlohmann::json run_bench(const BenchOptions& options);
 
 /// Adds "bench" and "models" to the front end.

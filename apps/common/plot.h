@@ -10,9 +10,9 @@
 namespace tessera::apps {
 
 struct PlotSeries {
-  std::string name;          // legend entry; empty: none
+  std::string name;              // legend entry; empty: none
   std::vector<double> x{}, y{};  // same length; a value that is not finite leaves a gap
-  bool markers = false;      // a dot at every point
+  bool markers = false;          // a dot at every point
   bool dashed = false;
 };
 

@@ -9,7 +9,8 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", TESSERA_VERSION);
   tessera::apps::add_reid_commands(app);
   std::vector<std::string> args{argv + 1, argv + argc};
-  const bool global = !args.empty() && (args[0] == "--help" || args[0] == "-h" || args[0] == "--version");
+  const bool global =
+      !args.empty() && (args[0] == "--help" || args[0] == "-h" || args[0] == "--version");
   if (!args.empty() && args[0].starts_with("-") && !global) args.insert(args.begin(), "train");
   return tessera::apps::run_cli(app, std::move(args));
 }
