@@ -14,10 +14,14 @@ endif()
 install(TARGETS tessera EXPORT TesseraTargets
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
         INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tessera)
+set(not_installed PATTERN "*onednn.h" EXCLUDE)
+if(TESSERA_REFERENCE)
+  list(APPEND not_installed REGEX "/nn/io$" EXCLUDE)
+endif()
 foreach(folder IN LISTS TESSERA_FOLDERS)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder}
           DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tessera
-          FILES_MATCHING PATTERN "*.h" PATTERN "*onednn.h" EXCLUDE)
+          FILES_MATCHING PATTERN "*.h" ${not_installed})
 endforeach()
 if(NOT TESSERA_REFERENCE)
   install(TARGETS tessera_program train_reid_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
