@@ -59,8 +59,8 @@ std::string cat(const Args&... args) {
 }  // namespace tessera
 
 /// Throws `Kind` with the concatenated message unless `condition` holds. Active in every build.
-#define TESSERA_CHECK(Kind, condition, ...)                      \
-  do {                                                           \
-    if (!(condition)) [[unlikely]]                               \
-      throw ::tessera::Kind(::tessera::cat(__VA_ARGS__));        \
+#define TESSERA_CHECK(Kind, condition, ...)               \
+  do {                                                    \
+    if (!(condition)) [[unlikely]]                        \
+      throw ::tessera::Kind(::tessera::cat(__VA_ARGS__)); \
   } while (false)

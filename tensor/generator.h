@@ -8,7 +8,8 @@
 namespace tessera {
 
 /// Philox4x32-10: four 32-bit words as a pure function of a 128-bit counter and a 64-bit key, the
-/// same on every device. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011.
+/// same on every device. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+/// 2011.
 struct Philox {
   struct Words {
     uint32_t v[4];

@@ -234,8 +234,9 @@ struct WrongSquare {
 };
 
 TEST(Gradcheck, NamesTheWorstElement) {
-  const GradcheckResult result = gradcheck(
-      [](const Tensors& in) { return Tensors{tessera::apply(WrongSquare{}, in[0])}; }, {leaf({1, 5})});
+  const GradcheckResult result =
+      gradcheck([](const Tensors& in) { return Tensors{tessera::apply(WrongSquare{}, in[0])}; },
+                {leaf({1, 5})});
   EXPECT_FALSE(result.ok);
   EXPECT_NE(result.message.find("input 0 at ["), std::string::npos) << result.message;
   EXPECT_THROW(gradcheck([](const Tensors& in) { return in; }, {ones({1}).set_requires_grad(true)}),
