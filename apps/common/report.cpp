@@ -37,6 +37,7 @@ th { color: var(--muted); font-weight: 600; }
 .r { text-align: right; }
 pre { overflow-x: auto; background: var(--page); border: 1px solid var(--line);
   border-radius: 8px; padding: 12px 14px; font-size: 13px; }
+.plots > :only-child { max-width: 640px; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr));
   gap: 16px; margin: 12px 0; }
 svg { width: 100%; height: auto; }
