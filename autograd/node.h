@@ -12,8 +12,8 @@ namespace tessera {
 
 /// One gradient per input of an operator; an undefined tensor stands for zero.
 using Grads = std::vector<Tensor>;
-/// Called with a gradient; may return a replacement of the same shape, or an undefined tensor to
-/// keep it.
+/// Called with a gradient; may return a replacement of the same shape and dtype (ShapeError /
+/// DTypeError otherwise), or an undefined tensor to keep it. It must not write to the gradient.
 using GradHook = std::function<Tensor(const Tensor& grad)>;
 
 /// Where the gradient of an operator's input goes: output `slot` of the step that produced it. A
@@ -74,7 +74,8 @@ Edge gradient_edge(const Tensor& tensor);
 void set_producer(Tensor& tensor, std::shared_ptr<Node> node, uint32_t slot);
 
 /// Calls `hook` with the complete gradient of `tensor` each time one is computed, before it is used
-/// further. The tensor must require a gradient (Error otherwise).
+/// further; several hooks run in the order of their registration. The tensor must require a
+/// gradient (Error otherwise).
 void register_hook(const Tensor& tensor, GradHook hook);
 
 /// Whether operators on this thread are recorded.

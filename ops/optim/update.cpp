@@ -139,9 +139,13 @@ void rmsprop_cpu(const Tensors& p, const Tensors& g, const Tensors& s, const Ten
   dispatch_float(p[0].dtype(), "rmsprop", [&]<class T>() { rmsprop_typed<T>(p, g, s, a, b, u); });
 }
 
-// The lists agree with the parameters in number, shape and dtype, and are contiguous.
+// The lists agree with the parameters in number, shape and dtype, and the parameters are
+// contiguous.
 void check_lists(std::string_view op, const Tensors& p,
                  std::initializer_list<const Tensors*> lists) {
+  for (size_t i = 0; i < p.size(); ++i)
+    TESSERA_CHECK(ValueError, p[i].is_contiguous(), op, ": parameter ", i, " of shape ",
+                  p[i].shape(), " must be contiguous, its strides are ", p[i].strides());
   for (const Tensors* list : lists) {
     if (list->empty()) continue;
     TESSERA_CHECK(ValueError, list->size() == p.size(), op, ": ", p.size(), " parameters but ",

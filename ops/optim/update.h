@@ -6,7 +6,8 @@
 namespace tessera {
 
 // Optimizer steps as one pass over all parameters of a group: parameters, gradients and state are
-// parallel lists of equal shapes and one floating dtype (f32 or f64). Nothing is recorded;
+// parallel lists of equal shapes and one floating dtype (f32 or f64); parameters and state are
+// contiguous (ValueError for a parameter that is not). Nothing is recorded;
 // parameters and state have their versions bumped. The formulas are torch's, in its order of
 // operations.
 
