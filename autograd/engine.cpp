@@ -257,9 +257,17 @@ Grads composite_vjp(const std::function<Tensors(const Tensors&)>& fn, const Tens
   }
   Grads result(inputs.size());
   if (targets.empty()) return result;
-  const Tensors outputs = fn(cut);
-  const Tensors found =
-      grad(outputs, targets, grad_outputs, {.create_graph = true, .allow_unused = true});
+  const Tensors all = fn(cut);
+  TESSERA_CHECK(Error, grad_outputs.size() == all.size(), "composite_vjp: ", all.size(),
+                " outputs but ", grad_outputs.size(), " grad_outputs");
+  Tensors outputs, given;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (!all[i].requires_grad()) continue;  // depends on none of the wanted inputs
+    outputs.push_back(all[i]);
+    given.push_back(grad_outputs[i]);
+  }
+  if (outputs.empty()) return result;
+  const Tensors found = grad(outputs, targets, given, {.create_graph = true, .allow_unused = true});
   for (size_t k = 0; k < where.size(); ++k) result[where[k]] = found[k];
   return result;
 }
