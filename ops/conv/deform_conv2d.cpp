@@ -15,10 +15,10 @@ Tensor dense(const Tensor& t) { return t.defined() ? view::contiguous(t) : t; }
 Shape check_columns(std::string_view op, const Tensor& x, const Tensor& offset, const Tensor& mask,
                     Size2 k, const DeformConv2dOptions& o) {
   TESSERA_CHECK(ValueError,
-                o.stride.h >= 1 && o.stride.w >= 1 && o.dilation.h >= 1 && o.dilation.w >= 1 &&
-                    o.padding.h >= 0 && o.padding.w >= 0,
-                op, ": needs stride and dilation >= 1 and padding >= 0, got ", o.stride, ", ",
-                o.dilation, ", ", o.padding);
+                in_option_range(o.stride, 1) && in_option_range(o.dilation, 1) &&
+                    in_option_range(o.padding, 0),
+                op, ": needs stride and dilation >= 1 and padding >= 0 (below 2^31), got ",
+                o.stride, ", ", o.dilation, ", ", o.padding);
   TESSERA_CHECK(ValueError, o.groups >= 1 && o.deform_groups >= 1, op,
                 ": groups and deform_groups must be at least 1, got ", o.groups, " and ",
                 o.deform_groups);
