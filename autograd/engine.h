@@ -31,9 +31,10 @@ void backward(const Tensors& outputs, const Tensors& grad_outputs = {}, GradOpti
 /// d(sum of fn(inputs) * grad_outputs) / d(inputs) where fn is built of public operators: the
 /// backward of a fused operator whose second order runs its composite reference. Inputs are cut
 /// from each other first, so an input that was computed from another counts as independent. The
-/// result is differentiable again in the inputs and in grad_outputs where grad_enabled().
-/// wanted[i] selects inputs (empty: all); the others, and inputs that fn ignores, are undefined in
-/// the result.
+/// result is differentiable again in the inputs and in grad_outputs where grad_enabled(); there is
+/// one of them per output (Error otherwise). wanted[i] selects inputs (empty: all); the others, and
+/// inputs that fn ignores, are undefined in the result. An output that depends on no wanted input
+/// adds nothing.
 Grads composite_vjp(const std::function<Tensors(const Tensors&)>& fn, const Tensors& inputs,
                     const Tensors& grad_outputs, const std::vector<bool>& wanted = {});
 

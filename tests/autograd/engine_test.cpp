@@ -413,6 +413,18 @@ TEST(CompositeVjp, TreatsInputsAsIndependent) {
   EXPECT_EQ(grad({g[0]}, {x})[0].item(), 2);  // still connected to x through w
 }
 
+TEST(CompositeVjp, OutputsMayIgnoreTheWantedInputs) {
+  const Tensor x = leaf({3}), w = leaf({6});
+  const auto fn = [](const Tensors& in) { return Tensors{in[0] * in[1], in[0].detach() * 2.0}; };
+  const Tensors ones2(2, ones({1}, DType::f64));
+  const Grads g = composite_vjp(fn, {x, w}, ones2, {false, true});
+  EXPECT_FALSE(g[0].defined());
+  EXPECT_EQ(g[1].item(), 3);
+  const auto constant = [](const Tensors& in) { return Tensors{in[0].detach()}; };
+  EXPECT_FALSE(composite_vjp(constant, {x}, {ones2[0]})[0].defined());
+  EXPECT_THROW(composite_vjp(fn, {x, w}, {ones2[0]}), Error);
+}
+
 TEST(Checkpoint, SameGradientsLessMemory) {
   Tensor w = leaf({0.5, -1.5}), x = leaf({2, 3});
   const auto fn = [w](const Tensors& in) {
