@@ -108,7 +108,9 @@ void add_bench_command(CLI::App& parent) {
   c->add_option("--mode", *mode, "infer or train")
       ->check(CLI::IsMember({"infer", "train"}))
       ->capture_default_str();
-  c->add_option("--seconds", o->seconds, "Time at least this long")->capture_default_str();
+  c->add_option("--seconds", o->seconds, "Time at least this long")
+      ->check(non_negative())
+      ->capture_default_str();
   add_threads_option(*c);
   c->add_flag("--json", *as_json, "Print one JSON object");
   c->callback([=] {

@@ -82,6 +82,10 @@ ResNet::ResNet(const ResNetConfig& config) {
   TESSERA_CHECK(ValueError, config.last_stride == 1 || config.last_stride == 2,
                 "ResNet: last_stride must be 1 or 2, got ", config.last_stride);
   TESSERA_CHECK(ValueError, config.num_classes >= 0, "ResNet: num_classes must not be negative");
+  TESSERA_CHECK(ValueError,
+                config.bottleneck || (config.groups == 1 && config.width_per_group == 64),
+                "ResNet: only bottleneck blocks have groups and a width, got groups ",
+                config.groups, " and width_per_group ", config.width_per_group);
   const auto conv1 = make_module<Conv2d>("conv1", 3, 64, 7,
                                          Conv2d::Options{.stride = 2, .padding = 3, .bias = false});
   stem_.emplace(conv1, make_module<BatchNorm>("bn1", 64));
