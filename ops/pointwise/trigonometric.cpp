@@ -59,26 +59,30 @@ struct AtanRule {
 };
 
 // The float polynomials serve |x| < kSinCosLimit; blocks with anything beyond go through float64.
-template <class Formula, class... X>
+// T is stored in 32 bits or less, y is contiguous.
+template <class T, class Formula, class... X>
 void wide_range_cpu(Tensor& y, const Formula& formula, const Tensor& x, const X&... more) {
   constexpr int64_t kBlock = 1024;
   const Tensor angles = view::contiguous(x);
-  const float* in = angles.data<float>();
-  float* out = y.data<float>();
+  const T* in = angles.data<T>();
+  T* out = y.data<T>();
   const std::array<Tensor, sizeof...(X)> others{view::contiguous(more)...};
-  const float* g = nullptr;
-  if constexpr (sizeof...(X) == 1) g = others[0].template data<float>();
+  const T* g = nullptr;
+  if constexpr (sizeof...(X) == 1) g = others[0].template data<T>();
   parallel_for(0, y.numel(), 16 * kBlock, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; b += kBlock) {
       const int64_t count = std::min(kBlock, end - b);
       int outside = 0;
-      for (int64_t i = 0; i < count; ++i) outside |= !(math::abs(in[b + i]) < math::kSinCosLimit);
-      const auto run = [&]<class T>() {
+      for (int64_t i = 0; i < count; ++i)
+        outside |= !(math::abs(static_cast<float>(in[b + i])) < math::kSinCosLimit);
+      const auto run = [&]<class C>() {
         for (int64_t i = b; i < b + count; ++i) {
+          const C angle = static_cast<C>(static_cast<float>(in[i]));
           if constexpr (sizeof...(X) == 1)
-            out[i] = static_cast<float>(formula(static_cast<T>(g[i]), static_cast<T>(in[i])));
+            out[i] =
+                T(static_cast<float>(formula(static_cast<C>(static_cast<float>(g[i])), angle)));
           else
-            out[i] = static_cast<float>(formula(static_cast<T>(in[i])));
+            out[i] = T(static_cast<float>(formula(angle)));
         }
       };
       outside ? run.template operator()<double>() : run.template operator()<float>();
@@ -88,17 +92,20 @@ void wide_range_cpu(Tensor& y, const Formula& formula, const Tensor& x, const X&
 
 template <class F>
 void sin_cos_cpu(const Tensor& x, PointwiseArgs args, Tensor& y) {
-  if (y.dtype() != DType::f32 || !y.is_contiguous()) return detail::pointwise_cpu<F>(x, args, y);
-  wide_range_cpu(
-      y, []<class T>(T v) { return F::value(v, math::Args<T>{}); }, x);
+  if (y.dtype() == DType::f64) return detail::pointwise_cpu<F>(x, args, y);
+  dispatch<float, Half, BFloat16>(y.dtype(), "sin", [&]<class T>() {
+    wide_range_cpu<T>(
+        y, []<class C>(C v) { return F::value(v, math::Args<C>{}); }, x);
+  });
 }
 
 template <class F>
 void sin_cos_grad_cpu(const Tensor& g, const Tensor& x, PointwiseArgs args, Tensor& gx) {
-  if (gx.dtype() != DType::f32 || !gx.is_contiguous())
-    return detail::pointwise_grad_cpu<F>(g, x, args, gx);
-  wide_range_cpu(
-      gx, []<class T>(T u, T v) { return F::grad(u, v, math::Args<T>{}); }, x, g);
+  if (gx.dtype() == DType::f64) return detail::pointwise_grad_cpu<F>(g, x, args, gx);
+  dispatch<float, Half, BFloat16>(gx.dtype(), "sin_grad", [&]<class T>() {
+    wide_range_cpu<T>(
+        gx, []<class C>(C u, C v) { return F::grad(u, v, math::Args<C>{}); }, x, g);
+  });
 }
 
 }  // namespace
