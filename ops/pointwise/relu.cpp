@@ -6,6 +6,7 @@
 #include "ops/pointwise/extrema.h"
 #include "ops/pointwise/pointwise_op.h"
 #include "ops/pointwise/where.h"
+#include "ops/reduce/sum.h"
 
 namespace tessera {
 namespace {
@@ -46,6 +47,31 @@ struct EluRule {
   }
 };
 
+// weight is a scalar or as long as x's last axis.
+struct PreluOp {
+  static constexpr std::string_view name = "prelu";
+  Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& weight) const {
+    ctx.save({x, weight});
+    Tensor y = empty_like(x);
+    kernel::prelu.get(x.device())(x, weight, y);
+    return y;
+  }
+  Grads backward(const Ctx& ctx, const Tensor& g) const {
+    const Tensor x = ctx.saved(0), weight = ctx.saved(1);
+    const Tensor one = ones({}, x.dtype(), x.device());
+    return {ctx.needs_grad(0) ? g * where(gt(x, 0.0), one, weight) : Tensor(),
+            ctx.needs_grad(1) ? sum_to(g * clamp_max(x, 0.0), weight.shape()) : Tensor()};
+  }
+};
+
+void prelu_cpu(const Tensor& x, const Tensor& weight, Tensor& y) {
+  dispatch_floating(y.dtype(), "prelu", [&]<class T>() {
+    using C = compute_t<T>;
+    cpu::map<T, T, T>(
+        y, [](C v, C w) { return v > C(0) ? v : v * w; }, x, weight);
+  });
+}
+
 }  // namespace
 
 constinit PointwiseSlot kernel::relu{"relu"};
@@ -64,6 +90,8 @@ TESSERA_KERNEL(hardtanh, cpu, detail::pointwise_cpu<math::Hardtanh>);
 TESSERA_KERNEL(hardtanh_grad, cpu, detail::pointwise_grad_cpu<math::Hardtanh>);
 TESSERA_KERNEL(elu, cpu, detail::pointwise_cpu<math::Elu>);
 TESSERA_KERNEL(elu_grad, cpu, detail::pointwise_grad_cpu<math::Elu>);
+constinit KernelSlot<void(const Tensor&, const Tensor&, Tensor&)> kernel::prelu{"prelu"};
+TESSERA_KERNEL(prelu, cpu, prelu_cpu);
 
 Tensor relu(const Tensor& x) { return detail::pointwise<ReluRule>(x); }
 Tensor relu6(const Tensor& x) { return detail::pointwise<HardtanhRule>(x, {0.0, 6.0}); }
@@ -81,8 +109,12 @@ Tensor prelu(const Tensor& x, const Tensor& weight) {
       weight.numel() == 1 || (weight.rank() == 1 && x.rank() >= 1 && weight.size(0) == x.size(-1));
   TESSERA_CHECK(ShapeError, fits, "prelu: weight ", weight.shape(),
                 " is neither one element nor one per channel of ", x.shape());
-  const Tensor w = weight.numel() == 1 ? reshape(weight, {}) : weight;
-  return where(gt(x, 0.0), x, x * w);
+  TESSERA_CHECK(DTypeError, is_floating(x.dtype()) && x.dtype() == weight.dtype(),
+                "prelu: needs one floating dtype, got ", x.dtype(), " ", x.shape(),
+                " and a weight of ", weight.dtype());
+  TESSERA_CHECK(DeviceError, x.device() == weight.device(), "prelu: devices ", x.device(), " and ",
+                weight.device(), " differ");
+  return apply(PreluOp{}, x, weight.numel() == 1 ? reshape(weight, {}) : weight);
 }
 
 }  // namespace tessera

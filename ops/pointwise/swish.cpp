@@ -41,7 +41,7 @@ struct HardswishRule {
   static constexpr bool from_output = false;
   PointwiseArgs args;
   Tensor second(const Tensor& gg, const Tensor& x) const {
-    const Tensor inside = logical_and(ge(x, -3.0), le(x, 3.0));
+    const Tensor inside = logical_and(gt(x, -3.0), lt(x, 3.0));
     return gg * cast(inside, x.dtype()) * (1.0 / 3);
   }
 };

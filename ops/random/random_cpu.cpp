@@ -80,14 +80,15 @@ void random_normal_cpu(const RandomDraw& draw, double mean, double stddev, Tenso
 
 void random_trunc_normal_cpu(const RandomDraw& draw, double mean, double stddev, double lo,
                              double hi, Tensor& y) {
-  constexpr double kSqrt2 = 1.414213562373095048802;
+  constexpr double kSqrt2 = 1.414213562373095048802, kLargest = 1 - 0x1p-53;
   const auto below = [=](double v) { return 0.5 * std::erfc(-(v - mean) / (stddev * kSqrt2)); };
   const double from = below(lo), to = below(hi);
   dispatch_float(y.dtype(), "trunc_normal", [&]<class T>() {
     map_unit<T>(draw, y, true, 0.5, [=](double u) {
-      const double x = 2.0 * (from + (to - from) * u) - 1.0;
+      // Kept inside (-1, 1), where erfinv is finite: a cut further out gives its nearer bound.
+      const double x = std::clamp(2.0 * (from + (to - from) * u) - 1.0, -kLargest, kLargest);
       const double v = mean + stddev * kSqrt2 * math::erfinv(x);
-      return std::clamp(v, lo, hi);  // rounding, or a cut so far out that x is -1 or 1
+      return std::clamp(v, lo, hi);
     });
   });
 }
