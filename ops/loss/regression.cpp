@@ -15,12 +15,7 @@ Tensor difference(const Tensor& input, const Tensor& target, std::string_view op
   return input - target;
 }
 
-struct HuberRule {
-  static constexpr std::string_view name = "huber", grad_name = "huber_grad";
-  static constexpr auto* slot = &kernel::huber;
-  static constexpr auto* grad_slot = &kernel::huber_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
+struct HuberRule : detail::PointwiseRule<kernel::huber, kernel::huber_grad, detail::From::input> {
   Tensor second(const Tensor& gg, const Tensor& d) const {
     return where(lt(abs(d), args.a), gg, zeros({}, gg.dtype(), gg.device()));
   }
@@ -32,10 +27,7 @@ Tensor huber(const Tensor& d, double limit) {
 
 }  // namespace
 
-constinit PointwiseSlot kernel::huber{"huber"};
-constinit PointwiseGradSlot kernel::huber_grad{"huber_grad"};
-TESSERA_KERNEL(huber, cpu, detail::pointwise_cpu<math::Huber>);
-TESSERA_KERNEL(huber_grad, cpu, detail::pointwise_grad_cpu<math::Huber>);
+TESSERA_POINTWISE(huber, math::Huber);
 
 Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
   return reduce_loss(square(difference(input, target, "mse_loss")), reduction);

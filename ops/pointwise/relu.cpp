@@ -11,36 +11,15 @@
 namespace tessera {
 namespace {
 
-struct ReluRule {
-  static constexpr std::string_view name = "relu", grad_name = "relu_grad";
-  static constexpr auto* slot = &kernel::relu;
-  static constexpr auto* grad_slot = &kernel::relu_grad;
-  static constexpr bool from_output = true;
-  PointwiseArgs args;
-};
+struct ReluRule : detail::PointwiseRule<kernel::relu, kernel::relu_grad, detail::From::output> {};
 
-struct LeakyReluRule {
-  static constexpr std::string_view name = "leaky_relu", grad_name = "leaky_relu_grad";
-  static constexpr auto* slot = &kernel::leaky_relu;
-  static constexpr auto* grad_slot = &kernel::leaky_relu_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
-};
+struct LeakyReluRule
+    : detail::PointwiseRule<kernel::leaky_relu, kernel::leaky_relu_grad, detail::From::input> {};
 
-struct HardtanhRule {
-  static constexpr std::string_view name = "hardtanh", grad_name = "hardtanh_grad";
-  static constexpr auto* slot = &kernel::hardtanh;
-  static constexpr auto* grad_slot = &kernel::hardtanh_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
-};
+struct HardtanhRule
+    : detail::PointwiseRule<kernel::hardtanh, kernel::hardtanh_grad, detail::From::input> {};
 
-struct EluRule {
-  static constexpr std::string_view name = "elu", grad_name = "elu_grad";
-  static constexpr auto* slot = &kernel::elu;
-  static constexpr auto* grad_slot = &kernel::elu_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
+struct EluRule : detail::PointwiseRule<kernel::elu, kernel::elu_grad, detail::From::input> {
   Tensor second(const Tensor& gg, const Tensor& x) const {
     return gg *
            where(gt(x, 0.0), zeros({}, x.dtype(), x.device()), exp(clamp_max(x, 0.0)) * args.a);
@@ -74,22 +53,10 @@ void prelu_cpu(const Tensor& x, const Tensor& weight, Tensor& y) {
 
 }  // namespace
 
-constinit PointwiseSlot kernel::relu{"relu"};
-constinit PointwiseGradSlot kernel::relu_grad{"relu_grad"};
-constinit PointwiseSlot kernel::leaky_relu{"leaky_relu"};
-constinit PointwiseGradSlot kernel::leaky_relu_grad{"leaky_relu_grad"};
-constinit PointwiseSlot kernel::hardtanh{"hardtanh"};
-constinit PointwiseGradSlot kernel::hardtanh_grad{"hardtanh_grad"};
-constinit PointwiseSlot kernel::elu{"elu"};
-constinit PointwiseGradSlot kernel::elu_grad{"elu_grad"};
-TESSERA_KERNEL(relu, cpu, detail::pointwise_cpu<math::Relu>);
-TESSERA_KERNEL(relu_grad, cpu, detail::pointwise_grad_cpu<math::Relu>);
-TESSERA_KERNEL(leaky_relu, cpu, detail::pointwise_cpu<math::LeakyRelu>);
-TESSERA_KERNEL(leaky_relu_grad, cpu, detail::pointwise_grad_cpu<math::LeakyRelu>);
-TESSERA_KERNEL(hardtanh, cpu, detail::pointwise_cpu<math::Hardtanh>);
-TESSERA_KERNEL(hardtanh_grad, cpu, detail::pointwise_grad_cpu<math::Hardtanh>);
-TESSERA_KERNEL(elu, cpu, detail::pointwise_cpu<math::Elu>);
-TESSERA_KERNEL(elu_grad, cpu, detail::pointwise_grad_cpu<math::Elu>);
+TESSERA_POINTWISE(relu, math::Relu);
+TESSERA_POINTWISE(leaky_relu, math::LeakyRelu);
+TESSERA_POINTWISE(hardtanh, math::Hardtanh);
+TESSERA_POINTWISE(elu, math::Elu);
 constinit KernelSlot<void(const Tensor&, const Tensor&, Tensor&)> kernel::prelu{"prelu"};
 TESSERA_KERNEL(prelu, cpu, prelu_cpu);
 

@@ -8,50 +8,25 @@
 namespace tessera {
 namespace {
 
-struct SinRule {
-  static constexpr std::string_view name = "sin", grad_name = "sin_grad";
-  static constexpr auto* slot = &kernel::sin;
-  static constexpr auto* grad_slot = &kernel::sin_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
+struct SinRule : detail::PointwiseRule<kernel::sin, kernel::sin_grad, detail::From::input> {
   Tensor second(const Tensor& gg, const Tensor& x) const { return -(gg * tessera::sin(x)); }
 };
 
-struct CosRule {
-  static constexpr std::string_view name = "cos", grad_name = "cos_grad";
-  static constexpr auto* slot = &kernel::cos;
-  static constexpr auto* grad_slot = &kernel::cos_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
+struct CosRule : detail::PointwiseRule<kernel::cos, kernel::cos_grad, detail::From::input> {
   Tensor second(const Tensor& gg, const Tensor& x) const { return -(gg * tessera::cos(x)); }
 };
 
-struct AsinRule {
-  static constexpr std::string_view name = "asin", grad_name = "asin_grad";
-  static constexpr auto* slot = &kernel::asin;
-  static constexpr auto* grad_slot = &kernel::asin_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
+struct AsinRule : detail::PointwiseRule<kernel::asin, kernel::asin_grad, detail::From::input> {
   Tensor second(const Tensor& gg, const Tensor& x) const { return gg * x * pow(1.0 - x * x, -1.5); }
 };
 
-struct AcosRule {
-  static constexpr std::string_view name = "acos", grad_name = "acos_grad";
-  static constexpr auto* slot = &kernel::acos;
-  static constexpr auto* grad_slot = &kernel::acos_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
+struct AcosRule : detail::PointwiseRule<kernel::acos, kernel::acos_grad, detail::From::input> {
   Tensor second(const Tensor& gg, const Tensor& x) const {
     return -(gg * x * pow(1.0 - x * x, -1.5));
   }
 };
 
-struct AtanRule {
-  static constexpr std::string_view name = "atan", grad_name = "atan_grad";
-  static constexpr auto* slot = &kernel::atan;
-  static constexpr auto* grad_slot = &kernel::atan_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
+struct AtanRule : detail::PointwiseRule<kernel::atan, kernel::atan_grad, detail::From::input> {
   Tensor second(const Tensor& gg, const Tensor& x) const {
     const Tensor r = reciprocal(x * x + 1.0);
     return gg * x * (r * r) * -2.0;
@@ -114,22 +89,13 @@ constinit PointwiseSlot kernel::sin{"sin"};
 constinit PointwiseGradSlot kernel::sin_grad{"sin_grad"};
 constinit PointwiseSlot kernel::cos{"cos"};
 constinit PointwiseGradSlot kernel::cos_grad{"cos_grad"};
-constinit PointwiseSlot kernel::asin{"asin"};
-constinit PointwiseGradSlot kernel::asin_grad{"asin_grad"};
-constinit PointwiseSlot kernel::acos{"acos"};
-constinit PointwiseGradSlot kernel::acos_grad{"acos_grad"};
-constinit PointwiseSlot kernel::atan{"atan"};
-constinit PointwiseGradSlot kernel::atan_grad{"atan_grad"};
+TESSERA_POINTWISE(asin, math::Asin);
+TESSERA_POINTWISE(acos, math::Acos);
+TESSERA_POINTWISE(atan, math::Atan);
 TESSERA_KERNEL(sin, cpu, sin_cos_cpu<math::Sin>);
 TESSERA_KERNEL(sin_grad, cpu, sin_cos_grad_cpu<math::Sin>);
 TESSERA_KERNEL(cos, cpu, sin_cos_cpu<math::Cos>);
 TESSERA_KERNEL(cos_grad, cpu, sin_cos_grad_cpu<math::Cos>);
-TESSERA_KERNEL(asin, cpu, detail::pointwise_cpu<math::Asin>);
-TESSERA_KERNEL(asin_grad, cpu, detail::pointwise_grad_cpu<math::Asin>);
-TESSERA_KERNEL(acos, cpu, detail::pointwise_cpu<math::Acos>);
-TESSERA_KERNEL(acos_grad, cpu, detail::pointwise_grad_cpu<math::Acos>);
-TESSERA_KERNEL(atan, cpu, detail::pointwise_cpu<math::Atan>);
-TESSERA_KERNEL(atan_grad, cpu, detail::pointwise_grad_cpu<math::Atan>);
 
 Tensor sin(const Tensor& x) { return detail::pointwise<SinRule>(x); }
 Tensor cos(const Tensor& x) { return detail::pointwise<CosRule>(x); }
