@@ -16,10 +16,11 @@ inline compute_t<T> load(const T& v) {
   return static_cast<compute_t<T>>(v);
 }
 
-// One dense run where operand i is constant when bit i of kMask is set.
+// One dense run where operand i is constant when bit i of kMask is set. A function of its own, with
+// f inlined whatever the compiler thinks of its size: otherwise the loop is not vectorised.
 template <size_t kMask, class Out, class F, class... In, size_t... I>
-void map_run(Out* __restrict__ o, const std::tuple<const In*...>& p, int64_t count, const F& f,
-             std::index_sequence<I...>) {
+[[gnu::noinline, gnu::flatten]] void map_run(Out* __restrict__ o, const std::tuple<const In*...>& p,
+                                             int64_t count, const F& f, std::index_sequence<I...>) {
   const std::tuple<compute_t<In>...> first{load(*std::get<I>(p))...};
   for (int64_t k = 0; k < count; ++k)
     o[k] = static_cast<Out>(f((kMask >> I & 1 ? std::get<I>(first) : load(std::get<I>(p)[k]))...));
@@ -34,9 +35,12 @@ void map_typed(Tensor& y, const F& f, const std::array<Tensor, sizeof...(In)>& x
   const std::tuple<const In*...> in{x[I].template data<In>()...};
   const std::array<int64_t, sizeof...(In)> step{loop.inner_stride(static_cast<int>(I + 1))...};
   const int64_t out_step = loop.inner_stride(0);
-  const bool dense = out_step == 1 && ((step[I] == 0 || step[I] == 1) && ...);
-  // Scalars along the run (a bias, a factor per row) get loops of their own, which vectorise.
+  // Scalars along the run (a bias, a factor per row) get loops of their own. Not for half types,
+  // whose conversions do not vectorise anyway.
+  constexpr bool kHalf = ((size_of(dtype_of<In>()) == 2) || ...);
+  const bool dense = out_step == 1 && ((step[I] == 1 || (step[I] == 0 && !kHalf)) && ...);
   const size_t mask = ((step[I] == 0 ? size_t{1} << I : 0) | ...);
+  const std::make_index_sequence<kHalf ? 1 : size_t{1} << sizeof...(In)> masks;
   loop.run([&](const std::array<int64_t, kOperands>& at, int64_t count) {
     Out* o = out + at[0];
     const std::tuple<const In*...> p{std::get<I>(in) + at[I + 1]...};
@@ -44,7 +48,7 @@ void map_typed(Tensor& y, const F& f, const std::array<Tensor, sizeof...(In)>& x
       [&]<size_t... kMask>(std::index_sequence<kMask...>) {
         ((mask == kMask ? map_run<kMask>(o, p, count, f, all) : void()), ...);
       }
-      (std::make_index_sequence<(size_t{1} << sizeof...(In))>());
+      (masks);
     } else {
       for (int64_t k = 0; k < count; ++k)
         o[k * out_step] = static_cast<Out>(f(load(std::get<I>(p)[k * step[I]])...));
