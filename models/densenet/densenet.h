@@ -29,6 +29,7 @@ class DenseNet final : public nn::Module {
 
   /// (N, H, W, 3) with H, W >= 29 to the last feature map (N, H/32, W/32, feature_channels()),
   /// behind its batch norm and ReLU. Sizes are rounded up twice in the stem, then down.
+  /// Throws ShapeError for other images.
   Tensor features(const Tensor& x);
   /// To logits (N, num_classes), or to pooled features (N, feature_channels()).
   Tensor forward(const Tensor& x) override;

@@ -30,7 +30,8 @@ class GoogLeNet final : public nn::Module {
  public:
   explicit GoogLeNet(const GoogLeNetConfig& config);
 
-  /// (N, H, W, 3) with H, W >= 15 to the last feature map (N, H/32, W/32, 1024), sizes rounded up.
+  /// (N, H, W, 3) with H, W >= 15 to the last feature map (N, h, w, 1024); 224 pixels give 7.
+  /// Throws ShapeError for other images.
   Tensor features(const Tensor& x);
   /// The logits (N, num_classes), or pooled features (N, 1024). The auxiliary classifiers do not
   /// run.

@@ -29,6 +29,7 @@ class InceptionV3 final : public nn::Module {
   explicit InceptionV3(const InceptionV3Config& config);
 
   /// (N, H, W, 3) with H, W >= 75 to the last feature map (N, h, w, 2048); 299 pixels give 8.
+  /// Throws ShapeError for other images.
   Tensor features(const Tensor& x);
   /// The logits (N, num_classes), or pooled features (N, 2048). The auxiliary classifier does not
   /// run.

@@ -21,10 +21,11 @@ WindowAxis make_axis(const Shape& image, int axis, int64_t kernel, int64_t strid
                .stride = stride,
                .padding = padding,
                .dilation = dilation};
-  const int64_t room = a.in + 2 * padding - extent;
+  int64_t room = a.in + 2 * padding - extent;
+  if (ceil_mode) room += stride - 1;  // what may hang over the far border
   TESSERA_CHECK(ShapeError, a.in > 0 && room >= 0, op, ": a window of extent ", extent,
                 " does not fit input ", image, " with padding ", padding);
-  a.out = (ceil_mode ? room + stride - 1 : room) / stride + 1;
+  a.out = room / stride + 1;
   if (ceil_mode && (a.out - 1) * stride >= a.in + padding) --a.out;
   return a;
 }

@@ -57,6 +57,8 @@ TESSERA_OP_CASES(max_pool2d) {
           {.kernel = 5, .stride = 1, .padding = 2});
   add_max(cases, "max_pool2d_whole", {.shape = {2, 4, 4, 5}}, {.kernel = 4});
   add_max(cases, "max_pool2d_one_pixel", {.shape = {1, 1, 1, 3}}, {.kernel = 3, .padding = 1});
+  add_max(cases, "max_pool2d_overhanging", {.shape = {2, 2, 3, 3}},
+          {.kernel = {3, 4}, .stride = 2, .ceil_mode = true});
   add_max(cases, "max_pool2d_gaps", {.shape = {1, 1, 1, 2}},
           {.kernel = 2, .padding = 1, .dilation = 2}, 0);  // every tap lies in the padding
   add_max(cases, "max_pool2d_empty_batch", {.shape = {0, 4, 4, 3}}, {.kernel = 2});
@@ -104,6 +106,12 @@ TESSERA_OP_CASES(max_pool2d) {
                                 max_pool2d(zeros({1, 4, 2, 3}), {.kernel = 3});
                               },
                               {"max_pool2d", "[1, 4, 2, 3]", "extent 3"});
+  cases.add_error<ShapeError>(
+      "max_pool2d_overhangs_by_a_stride",
+      [] {
+        max_pool2d(zeros({1, 1, 4, 3}), {.kernel = 3, .stride = 2, .ceil_mode = true});
+      },
+      {"max_pool2d", "[1, 1, 4, 3]"});
   cases.add_error<ValueError>("max_pool2d_padding",
                               [] {
                                 max_pool2d(zeros({1, 4, 4, 3}), {.kernel = 3, .padding = 2});
