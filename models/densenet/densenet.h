@@ -24,7 +24,7 @@ DenseNetConfig densenet_config(int depth);
 
 class DenseNet final : public nn::Module {
  public:
-  /// Throws ValueError for sizes < 1 (num_classes < 0).
+  /// Throws ValueError for sizes < 1, num_classes < 0 or a dropout outside [0, 1].
   explicit DenseNet(const DenseNetConfig& config);
 
   /// (N, H, W, 3) with H, W >= 29 to the last feature map (N, H/32, W/32, feature_channels()),

@@ -28,6 +28,7 @@ struct GoogLeNetOutput {
 
 class GoogLeNet final : public nn::Module {
  public:
+  /// Throws ValueError for num_classes < 0 or a dropout outside [0, 1].
   explicit GoogLeNet(const GoogLeNetConfig& config);
 
   /// (N, H, W, 3) with H, W >= 15 to the last feature map (N, h, w, 1024); 224 pixels give 7.

@@ -26,6 +26,7 @@ struct InceptionV3Output {
 
 class InceptionV3 final : public nn::Module {
  public:
+  /// Throws ValueError for num_classes < 0 or a dropout outside [0, 1].
   explicit InceptionV3(const InceptionV3Config& config);
 
   /// (N, H, W, 3) with H, W >= 75 to the last feature map (N, h, w, 2048); 299 pixels give 8.
