@@ -3,6 +3,9 @@
 #include <algorithm>
 
 #include "autograd/node.h"
+#include "models/densenet/densenet.h"
+#include "models/inception/googlenet.h"
+#include "models/inception/inception_v3.h"
 #include "models/resnet/resnet.h"
 #include "nn/mac_counter.h"
 
@@ -17,6 +20,28 @@ ModelInfo resnet(std::string name, ResNetConfig config, std::string source) {
           }};
 }
 
+ModelInfo densenet(int depth) {
+  return {"densenet" + std::to_string(depth), 224, "Huang et al., arXiv 1608.06993",
+          [depth](const CreateOptions& options) {
+            DenseNetConfig c = densenet_config(depth);
+            c.num_classes = options.num_classes;
+            return std::make_shared<DenseNet>(c);
+          }};
+}
+
+ModelInfo googlenet() {
+  return {"googlenet", 224, "Szegedy et al., arXiv 1409.4842", [](const CreateOptions& options) {
+            return std::make_shared<GoogLeNet>(GoogLeNetConfig{.num_classes = options.num_classes});
+          }};
+}
+
+ModelInfo inception_v3() {
+  return {
+      "inception_v3", 299, "Szegedy et al., arXiv 1512.00567", [](const CreateOptions& options) {
+        return std::make_shared<InceptionV3>(InceptionV3Config{.num_classes = options.num_classes});
+      }};
+}
+
 std::vector<ModelInfo> build() {
   const std::string he = "He et al., arXiv 1512.03385";
   const auto with = [](int depth, int64_t groups, int64_t width) {
@@ -28,6 +53,12 @@ std::vector<ModelInfo> build() {
   const std::string xie = "Xie et al., arXiv 1611.05431";
   const std::string wide = "Zagoruyko and Komodakis, arXiv 1605.07146";
   std::vector<ModelInfo> list{
+      densenet(121),
+      densenet(161),
+      densenet(169),
+      densenet(201),
+      googlenet(),
+      inception_v3(),
       resnet("resnet18", resnet_config(18), he),
       resnet("resnet34", resnet_config(34), he),
       resnet("resnet50", resnet_config(50), he),
