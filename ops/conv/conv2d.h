@@ -69,6 +69,7 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& w, const Tensor& bias = {
 struct ConvEpilogue {
   Tensor bias{};      ///< (O) or undefined: added
   Tensor residual{};  ///< of the output's shape or undefined: added
+  /// Applied last. Unlike the operators, oneDNN's f32 kernels turn NaN into 0 here.
   Activation activation = Activation::none;
 };
 

@@ -73,9 +73,10 @@ TEST(SqueezeNet, OutputShapes) {
   };
   EXPECT_EQ(shapes("1_0", {1, 224, 224, 3}), Shape({1, 13, 13, 512}));
   EXPECT_EQ(shapes("1_1", {1, 224, 224, 3}), Shape({1, 13, 13, 512}));
-  // Pools round up; the smallest images, and odd ones.
-  EXPECT_EQ(shapes("1_0", {2, 21, 64, 3}), Shape({2, 1, 4, 512}));
-  EXPECT_EQ(shapes("1_1", {2, 17, 65, 3}), Shape({2, 1, 4, 512}));
+  // Pools round up.
+  EXPECT_EQ(shapes("1_0", {2, 29, 64, 3}), Shape({2, 1, 3, 512}));
+  EXPECT_EQ(shapes("1_0", {1, 31, 97, 3}), Shape({1, 1, 5, 512}));
+  EXPECT_EQ(shapes("1_1", {2, 25, 65, 3}), Shape({2, 1, 4, 512}));
 }
 
 TEST(SqueezeNet, LogitsAreNotNegative) {
@@ -110,12 +111,13 @@ TEST(SqueezeNet, SavesAndLoads) {
                                {2, 33, 47, 3});
 }
 
+// At a larger rate the ReLU on the logits dies.
 TEST(SqueezeNet, OverfitsABatch) {
   manual_seed(5);
   SqueezeNetConfig c = small_config("1_1");
   c.dropout = 0;
   SqueezeNet net(c);
-  EXPECT_LT(testing::overfitted_loss(net, {4, 48, 48, 3}, 0.01, 80), 0.05);
+  EXPECT_LT(testing::overfitted_loss(net, {4, 48, 48, 3}, 0.001, 80), 0.05);
 }
 
 }  // namespace
