@@ -27,8 +27,8 @@ double largest(const Tensor& t);
 void expect_round_trip(const std::function<std::shared_ptr<nn::Module>()>& make,
                        const Shape& input);
 
-/// Cross entropy of a batch of noise images with different labels after some steps of SGD with
-/// momentum. Fewer classes than images make the test meaningless: one class per image.
+/// Cross entropy after some steps of SGD with momentum on a batch of noise images, image i being of
+/// class i.
 double overfitted_loss(nn::Module& network, const Shape& input, double lr, int steps);
 
 }  // namespace tessera::testing
