@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -80,6 +81,14 @@ void register_hook(const Tensor& tensor, GradHook hook);
 
 /// Whether operators on this thread are recorded.
 bool grad_enabled();
+/// Whether an operator on these inputs would be recorded; undefined ones do not count. Where it
+/// would not, a caller may use a faster function that has no derivative.
+inline bool is_recorded(std::initializer_list<Tensor> inputs) {
+  if (!grad_enabled()) return false;
+  for (const Tensor& t : inputs)
+    if (t.defined() && t.requires_grad()) return true;
+  return false;
+}
 
 /// Sets grad_enabled() on this thread while it lives.
 class GradModeGuard {

@@ -16,8 +16,9 @@ class Block : public nn::Module {
  public:
   Tensor forward(const Tensor& x) override {
     Tensor y = x;
-    for (size_t i = 0; i + 1 < steps_.size(); ++i) y = steps_[i].forward(y, true);
-    return steps_.back().forward(y, true, downsample_ ? downsample_->forward(x, false) : x);
+    for (size_t i = 0; i + 1 < steps_.size(); ++i) y = steps_[i].forward(y, Activation::relu);
+    return steps_.back().forward(y, Activation::relu,
+                                 downsample_ ? downsample_->forward(x, Activation::none) : x);
   }
 
  protected:
@@ -117,7 +118,7 @@ std::shared_ptr<nn::Sequential> ResNet::make_stage(const ResNetConfig& config, i
 Tensor ResNet::features(const Tensor& x) {
   TESSERA_CHECK(ShapeError, x.rank() == 4 && x.shape()[3] == 3,
                 "ResNet: expected images (N, H, W, 3), got ", x.shape());
-  Tensor y = stem_->forward(x, true);
+  Tensor y = stem_->forward(x, Activation::relu);
   y = max_pool2d(y, {.kernel = 3, .stride = 2, .padding = 1});
   for (const auto& layer : layers_) y = layer->forward(y);
   return y;

@@ -146,10 +146,8 @@ Tensor conv2d_fused(const Tensor& x, const Tensor& w, const ConvEpilogue& epilog
   check_pair(op, x, w, "weight");
   const Shape shape = output_shape(op, x.shape(), w.shape(), options);
   check_bias(op, epilogue.bias, x, w.size(0));
-  bool recorded = false;
-  for (const Tensor& t : {x, w, epilogue.bias, epilogue.residual})
-    recorded |= grad_enabled() && t.defined() && t.requires_grad();
-  TESSERA_CHECK(Error, !recorded, op, ": is for inference and records no gradient; use conv2d");
+  TESSERA_CHECK(Error, !is_recorded({x, w, epilogue.bias, epilogue.residual}), op,
+                ": is for inference and records no gradient; use conv2d");
   ConvEpilogue dense = epilogue;
   if (dense.bias.defined()) dense.bias = view::contiguous(dense.bias);
   if (dense.residual.defined()) {

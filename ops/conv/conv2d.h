@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ops/pointwise/activation.h"
 #include "ops/size2.h"
 #include "tensor/kernel_slot.h"
 #include "tensor/tensor.h"
@@ -68,7 +69,8 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& w, const Tensor& bias = {
 struct ConvEpilogue {
   Tensor bias{};      ///< (O) or undefined: added
   Tensor residual{};  ///< of the output's shape or undefined: added
-  bool relu = false;
+  /// Applied last. Unlike the operators, oneDNN's f32 kernels turn NaN into 0 here.
+  Activation activation = Activation::none;
 };
 
 /// conv2d with its epilogue in one pass over the output, for inference: throws Error when a

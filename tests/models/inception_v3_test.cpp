@@ -5,7 +5,7 @@
 #include "autograd/engine.h"
 #include "ops/loss/cross_entropy.h"
 #include "ops/pointwise/arithmetic.h"
-#include "tests/models/network_checks.h"
+#include "tests/models/published_checks.h"
 
 namespace tessera::models {
 namespace {
