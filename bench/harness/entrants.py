@@ -1,4 +1,4 @@
-"""Who takes part: Tessera, and the peers' modes, each a command with the same options and output."""
+"""Who takes part: Tessera and the peers' modes, commands with the same options and output."""
 import dataclasses
 import json
 import os
@@ -22,8 +22,8 @@ PEERS = (
             "torch_bench.py"),
     Entrant("nhwc", "PyTorch", "channels last", ("infer", "train", "cold"), ("--layout", "nhwc"),
             "torch_bench.py"),
-    Entrant("compiled", "PyTorch", "compiled", ("infer", "train"), ("--layout", "nhwc", "--compile"),
-            "torch_bench.py"),
+    Entrant("compiled", "PyTorch", "compiled", ("infer", "train"),
+            ("--layout", "nhwc", "--compile"), "torch_bench.py"),
     Entrant("onnxruntime", "onnxruntime", "", ("infer", "cold"), (), "onnxruntime_bench.py"),
     Entrant("openvino", "OpenVINO", "", ("infer", "cold"), (), "openvino_bench.py"),
 )
@@ -55,7 +55,7 @@ class Programs:
         return command
 
     def export(self, row):
-        """Writes what mode cold reads, so that no timed process has to; None, or what went wrong."""
+        """Writes what mode cold reads, which no timed process shall do; None or what went wrong."""
         command = [self.python, os.path.join(self.peers_dir, "export_model.py"), "--model",
                    row["model"], "--size", str(row["size"]), "--out", self.files_dir]
         return answer(command)[1]

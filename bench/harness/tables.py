@@ -16,6 +16,10 @@ def number(value):
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
 
 
+def count(amount, noun):
+    return f"{amount} {noun}" + ("" if amount == 1 else "s")
+
+
 def percent(part, whole):
     return f"{100 * part / whole:.0f} %" if whole else DASH
 
@@ -40,7 +44,9 @@ class Entry:
         errors = [r["error"] for r in records if r["error"]]
         self.ok = bool(results)
         self.error = errors[0] if errors else ""
-        self.problem = f"{len(errors)} of {len(records)} runs failed: {self.error}" if errors else ""
+        self.problem = ""
+        if errors:
+            self.problem = f"{len(errors)} of {len(records)} runs failed: {self.error}"
         if not results:
             return
 
@@ -56,7 +62,7 @@ class Entry:
         self.fast, self.ms, self.slow = (median(lambda r, q=q: r["step_ms"][q])
                                          for q in ("p10", "p50", "p90"))
         self.speed = records[0]["batch"] * 1e3 / self.ms
-        # Operations of one step as the program counted them, so that both sides can be held together.
+        # Operations of one step as the program counted them: both sides must have the same.
         self.gflop = median(lambda r: r["gflops"] * r["step_ms"]["p50"] / 1e3)
         self.gflops = 1e3 * self.gflop / self.ms
         self.parameters = results[0].get("parameters")
@@ -115,7 +121,7 @@ def spread(ours, theirs):
 
 def notes_of(row, name, ours, entries):
     """What a reader must know of one row: failures of single modes, unequal networks."""
-    place = f"{row[0]}, batch {row[2]}, {row[3]} threads"
+    place = f"{row[0]}, batch {row[2]}, {count(row[3], 'thread')}"
     notes = []
     for entry, who in [(ours, OURS)] + [(e, f"{name} {e.variant}".strip()) for e in entries]:
         if entry.problem:
@@ -174,7 +180,7 @@ def cold_table(figures, rows):
             if entry is None:
                 continue
             if entry.problem:
-                notes.append(f"{row[0]}, {row[3]} threads: {name}: {entry.problem}")
+                notes.append(f"{row[0]}, {count(row[3], 'thread')}: {name}: {entry.problem}")
             label = name + (f" ({entry.variant})" if entry.variant and entry.ok else "")
             if not entry.ok:
                 lines.append([row[0], row[3], label, "failed: " + entry.error] + [DASH] * 3)
@@ -208,23 +214,26 @@ def means_table(ratios):
 def machine_lines(document, figures):
     machine = document["machine"]
     memory = f"{machine['memory_gb']} GB, " if machine.get("memory_gb") else ""
-    lines = [f"{machine['cpu']} ({', '.join(machine['instructions'])}), "
+    lines = [f"{machine['cpu']}, family/model/stepping {machine['cpu_family_model']} "
+             f"({', '.join(machine['instructions'])}), "
              f"{machine['usable_processors']} of {machine['processors']} processors, "
              f"{memory}{machine['system']}, kernel {machine['kernel']}. "
-             f"{document['date']}. {document['rounds']} rounds, at least {document['seconds']:g} s "
-             "each."]
+             f"{document['date']}. {count(document['rounds'], 'round')}, "
+             f"at least {document['seconds']:g} s each."]
     programs = [*document["programs"].values()]
     programs += [f"{name}: absent ({why})" for name, why in document["absent"].items()]
     lines.append("Programs: " + "; ".join(programs) + ".")
     for threads in sorted(figures.peaks):
         vectors = figures.peaks[threads][0].get("vectors", "")
-        lines.append(f"Peak on {threads} threads: {number(figures.peak(threads))} GFLOP/s ({vectors}), "
-                     f"copying {number(figures.peak(threads, 'copy_gb_s'))} GB/s read and written.")
+        lines.append(f"Peak on {count(threads, 'thread')}: {number(figures.peak(threads))} GFLOP/s "
+                     f"({vectors}), copying {number(figures.peak(threads, 'copy_gb_s'))} GB/s read "
+                     "and written.")
     failed = {p["threads"]: p["error"] for p in document["peaks"] if p["error"]}
-    lines += [f"Peak on {threads} threads: not measured ({why})." for threads, why in failed.items()]
+    lines += [f"Peak on {count(threads, 'thread')}: not measured ({why})."
+              for threads, why in failed.items()]
     if machine["load_at_start"] > 0.5:
-        lines.append(f"**The machine was busy at the start (load {machine['load_at_start']}): these "
-                     "figures say little.**")
+        lines.append(f"**The machine was busy at the start (load {machine['load_at_start']}): "
+                     "these figures say little.**")
     most = max((row["threads"] for row in document["rows"]), default=0)
     if most > machine["usable_processors"]:
         lines.append(f"**{most} threads shared {machine['usable_processors']} processors.**")

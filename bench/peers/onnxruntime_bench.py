@@ -16,6 +16,8 @@ def session(ort, path, args):
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_free_dimension_override_by_name("batch", args.batch)  # all shapes known ahead
+    # Random weights let signals fade; trained ones would not.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 

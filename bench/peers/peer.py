@@ -60,9 +60,15 @@ def exported(args, directory):
     stem = os.path.join(directory, f"{args.model}-{args.height}x{args.width}")
     if not os.path.exists(stem + ".json"):
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "export_model.py")
-        subprocess.run([sys.executable, script, "--model", args.model, "--size", args.size,
-                        "--seed", str(args.seed), "--out", directory], check=True,
-                       stdout=sys.stderr)
+        done = subprocess.run(
+            [sys.executable, script, "--model", args.model, "--size", args.size, "--seed",
+             str(args.seed), "--out", directory], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
+            sys.exit(f"{args.model} cannot be exported: {reason}")
+        if not os.path.exists(stem + ".json"):  # the exporter's own absent engine
+            print(done.stdout.strip())
+            sys.exit(0)
     return stem
 
 

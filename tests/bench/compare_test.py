@@ -2,6 +2,7 @@
 """bench/compare with programs that only pretend, and its tables from stored figures."""
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -87,17 +88,24 @@ class Fakes:
         if openvino:
             self.write("openvino_bench.py", "ov", 50.0, said("OpenVINO 8"))
 
-    def compare(self, *options, code=0):
+    def command(self, *options):
         path = lambda name: os.path.join(self.folder, name)
-        done = subprocess.run(
-            [sys.executable, "-B", COMPARE, "--tessera", path("tessera"), "--peak", path("peak"),
-             "--peers-dir", self.folder, "--json", path("out.json"), *options],
-            capture_output=True, text=True, check=False)
+        return [sys.executable, "-B", COMPARE, "--tessera", path("tessera"), "--peak", path("peak"),
+                "--peers-dir", self.folder, "--json", path("out.json"), *options]
+
+    def compare(self, *options, code=0):
+        done = subprocess.run(self.command(*options), capture_output=True, text=True, check=False)
         if done.returncode != code:
             raise AssertionError(f"exit {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done.stdout if code == 0 else done.stderr
 
+    def document(self):
+        with open(os.path.join(self.folder, "out.json"), encoding="utf-8") as file:
+            return json.load(file)
+
     def calls(self):
+        if not os.path.exists(self.log):
+            return []
         with open(self.log, encoding="utf-8") as file:
             return [line.split() for line in file]
 
@@ -157,8 +165,7 @@ class Compare(unittest.TestCase):
             self.assertEqual(numbers[0], numbers[1], call)
         ours = [c for c in calls if c[0] == "tessera" and "cold" in c]
         self.assertTrue(all(c[-1] == "weights" for c in ours))
-        with open(os.path.join(self.fakes.folder, "out.json"), encoding="utf-8") as file:
-            document = json.load(file)
+        document = self.fakes.document()
         self.assertEqual(len(document["runs"]), 8 + 36)
         for key in ("cpu", "processors", "kernel"):
             self.assertTrue(document["machine"][key], key)
@@ -176,17 +183,35 @@ class Compare(unittest.TestCase):
         self.assertLess(time.monotonic() - begin, 50)
         torch = section(text, "Inference: Tessera and PyTorch")
         # The compiled mode failed: the next best counts, and a note says so.
-        self.assertEqual(cells(torch, ["net_a"])[4:6], ["6.67 (channels last)", "1.50 (1.23–1.83)"])
-        self.assertIn("- net_a, batch 1, 1 threads: PyTorch compiled: 1 of 1 runs failed: "
+        self.assertEqual(cells(torch, ["net_a"])[4:6],
+                         ["6.67 (channels last)", "1.50 (1.23–1.83)"])
+        self.assertIn("- net_a, batch 1, 1 thread: PyTorch compiled: 1 of 1 runs failed: "
                       "exit 3: out of luck", torch)
         # All modes failed: a row without figures.
         self.assertEqual(cells(torch, ["net_b"])[3:],
                          ["10.0", "failed: ended by SIGKILL"] + ["–"] * 5)
         self.assertIn("PyTorch channels last: 1 of 1 runs failed: not done after 10 s", torch)
         openvino = section(text, "Inference: Tessera and OpenVINO")
-        self.assertEqual(cells(openvino, ["net_a"])[4], "failed: printed no JSON: 'no figures today'")
+        self.assertEqual(cells(openvino, ["net_a"])[4],
+                         "failed: printed no JSON: 'no figures today'")
         self.assertEqual(cells(section(text, "Geometric means"), ["inference", "PyTorch"])[4:6],
                          ["1", "1.50"])  # of the rows that have a ratio
+
+    def test_interrupted(self):
+        self.fakes.fails = {"torch nhwc net_a": "sleep"}
+        self.fakes.all()
+        command = self.fakes.command("--modes", "infer", "--models", "net_b,net_a", "--batches",
+                                     "1", "--threads", "1", "--peers", "nhwc")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) as process:
+            while not any(call[:3] == ["torch", "nhwc", "net_a"] for call in self.fakes.calls()):
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)  # the sleeper is not waited for
+        self.assertEqual(process.returncode, 130, err)
+        torch = section(out, "Inference: Tessera and PyTorch")
+        self.assertEqual(cells(torch, ["net_b"])[3], "10.0")
+        self.assertEqual(len(self.fakes.document()["runs"]), 3)
 
     def test_absent_programs(self):
         self.fakes.all(openvino=False)
@@ -194,13 +219,14 @@ class Compare(unittest.TestCase):
         text = self.fakes.compare("--modes", "infer", "--models", "only_ours", "--batches", "1",
                                   "--threads", "1", "--rounds", "1", "--peers", "openvino")
         self.assertIn("OpenVINO: absent (no ", text)
-        self.assertIn("Peak on 1 threads: not measured", text)
+        self.assertIn("Peak on 1 thread: not measured", text)
         os.remove(os.path.join(self.fakes.folder, "tessera"))
         self.assertIn("cannot run", self.fakes.compare(code=2))
 
     def test_wrong_arguments(self):
         self.fakes.all()
-        for options, part in ((["--models", "net_c", "--modes", "infer"], "Tessera has no net_c (it has net_a, net_b"),
+        for options, part in ((["--models", "net_c", "--modes", "infer"],
+                               "Tessera has no net_c (it has net_a, net_b"),
                               (["--modes", "sleep"], "'sleep' is not among"),
                               (["--threads", "0"], "numbers from 1"),
                               (["--rounds", "0"], "--rounds"),
@@ -226,7 +252,7 @@ def record(group, entrant, number, ms, **more):
 
 def document(runs):
     return dict(date="today", command="bench/compare", seconds=1, rounds=3, programs={}, absent={},
-                machine=dict(cpu="cpu", instructions=[], usable_processors=1, processors=1,
+                machine=dict(cpu="cpu", cpu_family_model="", instructions=[], usable_processors=1, processors=1,
                              system="s", kernel="k", load_at_start=0.1),
                 rows=[dict(model="net", mode="infer", batch=2, threads=1)], peaks=[], runs=runs)
 
@@ -262,7 +288,7 @@ class Peer(unittest.TestCase):
         self.assertEqual(len(calls), 6)  # three to warm up
         result = peer.steps_result(args, "p", [0.1, 0.2, 0.4], 5, macs=1e9, parameters=7)
         self.assertEqual(result["images_per_second"], 10)
-        self.assertEqual(result["gflops"], 2 * 2 * 3 / 0.2)  # two operations, two images, three passes
+        self.assertEqual(result["gflops"], 2 * 2 * 3 / 0.2)  # operations, images, passes
         self.assertEqual(result["step_ms"], dict(p10=100, p50=200, p90=400, min=100, max=400))
 
 
