@@ -95,7 +95,11 @@ std::vector<double> time_slices(int threads, double seconds, Work work) {
   for (int t = 0; t < threads; ++t)
     team.emplace_back([&, t] {
       work(t);  // warms up: clock rate, pages
-      for (sync.arrive_and_wait(); !done; sync.arrive_and_wait()) work(t);
+      while (true) {
+        sync.arrive_and_wait();
+        if (done) return;
+        work(t);
+      }
     });
   for (std::thread& thread : team) thread.join();
   std::sort(times.begin(), times.end());

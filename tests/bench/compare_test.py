@@ -252,7 +252,8 @@ def record(group, entrant, number, ms, **more):
 
 def document(runs):
     return dict(date="today", command="bench/compare", seconds=1, rounds=3, programs={}, absent={},
-                machine=dict(cpu="cpu", cpu_family_model="", instructions=[], usable_processors=1, processors=1,
+                machine=dict(cpu="cpu", cpu_family_model="", instructions=[],
+                             usable_processors=1, processors=1,
                              system="s", kernel="k", load_at_start=0.1),
                 rows=[dict(model="net", mode="infer", batch=2, threads=1)], peaks=[], runs=runs)
 
