@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "tests/apps/program.h"
@@ -231,6 +232,36 @@ TEST(Programs, BenchPrintsOneJsonObject) {
   EXPECT_EQ(unknown.code, 1);
   ASSERT_EQ(unknown.errors().size(), 1u);
   EXPECT_NE(unknown.errors()[0].find("resnet18"), std::string::npos);
+}
+
+TEST(Programs, ColdBenchTimesOnePrediction) {
+  const Args args{"bench", "--model", "resnet18", "--batch", "1",         "--size",
+                  "32",    "--mode",  "cold",     "--json",  "--threads", "1"};
+  const auto now = [] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+  };
+  const double start = now();
+  const Outcome run = run_program("tessera", args);
+  const double end = now();
+  ASSERT_EQ(run.code, 0) << run.err;
+  const nlohmann::json result = nlohmann::json::parse(run.out);
+  EXPECT_EQ(result.at("weights"), "random");
+  EXPECT_TRUE(result.at("program").get<std::string>().starts_with("Tessera ")) << result;
+  const double finished = result.at("finished_at").get<double>();
+  const double inside_ms =
+      result.at("create_ms").get<double>() + result.at("predict_ms").get<double>();
+  EXPECT_GT(inside_ms, 0);
+  EXPECT_GE(finished, start + 1e-3 * inside_ms);  // one clock for both processes
+  EXPECT_LE(finished, end);
+
+  Args with_file = args;
+  with_file.insert(with_file.end(), {"--weights", "/nowhere/w.safetensors"});
+  const Outcome missing = run_program("tessera", with_file);
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_NE(missing.err.find("/nowhere/w.safetensors"), std::string::npos) << missing.err;
+  const Outcome wrong_mode = run_program("tessera", {"bench", "--weights", "w.safetensors"});
+  EXPECT_EQ(wrong_mode.code, 2) << wrong_mode.err;
 }
 
 TEST(ProgramsSlow, ModelsListsTheRegistry) {
