@@ -35,7 +35,7 @@ class DenseLayer final : public nn::Module {
     dropout_ = make_module<nn::Dropout>("dropout", config.dropout);
   }
   Tensor forward(const Tensor& x) override {
-    const Tensor y = reduce_->forward(relu(norm1_->forward(x)), true);
+    const Tensor y = reduce_->forward(relu(norm1_->forward(x)), Activation::relu);
     return dropout_->forward(conv2_->forward(y));
   }
 
@@ -93,7 +93,8 @@ class Features final : public nn::Module {
     norm5_ = make_module<BatchNorm>("norm5", channels_);
   }
   Tensor forward(const Tensor& x) override {
-    Tensor y = max_pool2d(stem_->forward(x, true), {.kernel = 3, .stride = 2, .padding = 1});
+    Tensor y =
+        max_pool2d(stem_->forward(x, Activation::relu), {.kernel = 3, .stride = 2, .padding = 1});
     for (const auto& block : blocks_) y = block->forward(y);
     return relu(norm5_->forward(y));
   }

@@ -14,7 +14,7 @@ namespace tessera::models {
 class ConvBlock final : public nn::Module {
  public:
   ConvBlock(int64_t in, int64_t out, Size2 kernel, Size2 stride = 1, Size2 padding = 0);
-  Tensor forward(const Tensor& x) override { return step_->forward(x, true); }
+  Tensor forward(const Tensor& x) override { return step_->forward(x, Activation::relu); }
 
  private:
   std::optional<nn::ConvNorm> step_;
