@@ -37,7 +37,7 @@ void Ctx::finish(Node* owner, const Tensors& outputs) {
       if (s.value.impl_ptr() != outputs[slot].impl_ptr()) continue;
       if (s.value.defined()) {
         s.value = view::alias(s.value);
-        s.output = static_cast<int>(slot);
+        if (is_floating(s.value.dtype())) s.output = static_cast<int>(slot);
       }
       break;
     }

@@ -1,6 +1,7 @@
 #include "autograd/engine.h"
 
 #include <algorithm>
+#include <limits>
 #include <unordered_map>
 
 #include "autograd/apply.h"
@@ -11,9 +12,16 @@ namespace {
 
 constinit detail::AddHooks add_hooks{nullptr, nullptr};
 
-// Nobody else can see this tensor's memory.
-bool is_exclusive(const Tensor& t) {
-  return t.impl_ptr().use_count() == 1 && t.impl_ptr()->storage.use_count() == 1;
+// Identity on memory of its own, for a leaf's gradient that others can see.
+struct Copy {
+  static constexpr std::string_view name = "copy";
+  Tensor forward(Ctx&, const Tensor& x) const { return view::clone(x); }
+  Grads backward(const Ctx&, const Tensor& g) const { return {g}; }
+};
+
+// Nobody but the `handles` of the caller can see this tensor's memory.
+bool is_exclusive(const Tensor& t, long handles = 1) {
+  return t.impl_ptr().use_count() == handles && t.impl_ptr()->storage.use_count() == 1;
 }
 
 void accumulate(Tensor& sum, Tensor grad, bool create_graph) {
@@ -38,10 +46,11 @@ struct Capture {
   uint32_t slot;
 };
 
-// One walk over the graph, from outputs to targets.
+// One walk over the graph, from outputs to targets. Nodes numbered below `lowest` cannot lead to a
+// target and are left out.
 class Run {
  public:
-  Run(const Tensors& outputs, const Tensors& grad_outputs, GradOptions options)
+  Run(const Tensors& outputs, const Tensors& grad_outputs, GradOptions options, uint64_t lowest = 0)
       : options_(options) {
     options_.retain_graph |= options_.create_graph;
     TESSERA_CHECK(Error, !outputs.empty(), "grad: no outputs");
@@ -60,7 +69,8 @@ class Run {
       Node* node = stack.back();
       stack.pop_back();
       for (const Edge& edge : node->next)
-        if (edge.node && visit(edge.node.get())) stack.push_back(edge.node.get());
+        if (edge.node && edge.node->sequence() >= lowest && visit(edge.node.get()))
+          stack.push_back(edge.node.get());
     }
     std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) {
       return a.node->sequence() > b.node->sequence();
@@ -68,26 +78,22 @@ class Run {
     for (size_t i = 0; i < entries_.size(); ++i) index_[entries_[i].node] = i;
   }
 
-  /// Gradients of `inputs`.
-  Tensors capture(const Tensors& inputs) {
+  /// Gradients of the tensors that `targets` lead to.
+  Tensors capture(const std::vector<Edge>& targets) {
     std::unordered_map<Node*, std::vector<Capture>> captures;
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      const Edge edge = gradient_edge(inputs[i]);
-      TESSERA_CHECK(Error, edge.node, "grad: input ", i, " does not require a gradient");
-      captures[edge.node.get()].push_back({i, edge.slot});
-      if (auto found = index_.find(edge.node.get()); found != index_.end())
-        entries_[found->second].is_target = true;
+    for (size_t i = 0; i < targets.size(); ++i) {
+      captures[targets[i].node.get()].push_back({i, targets[i].slot});
+      if (Entry* entry = entry_of(targets[i])) entry->is_target = true;
     }
-    Tensors results(inputs.size());
+    Tensors results(targets.size());
     walk([&](Node& node, const Grads& grads) {
       if (auto found = captures.find(&node); found != captures.end())
         for (const Capture& c : found->second) results[c.input] = grads[c.slot];
     });
-    for (size_t i = 0; i < inputs.size(); ++i)
+    for (size_t i = 0; i < targets.size(); ++i)
       TESSERA_CHECK(Error, results[i].defined() || options_.allow_unused,
-                    "grad: the outputs do not "
-                    "depend on input ",
-                    i, " of shape ", inputs[i].shape(), " (allow_unused)");
+                    "grad: the outputs do not depend on input ", i, " of shape ",
+                    targets[i].node->outputs[targets[i].slot].shape, " (allow_unused)");
     return results;
   }
 
@@ -122,19 +128,23 @@ class Run {
     return true;
   }
 
+  // Null where the edge leads out of this run.
+  Entry* entry_of(const Edge& edge) {
+    if (!edge.node) return nullptr;
+    const auto found = index_.find(edge.node.get());
+    return found == index_.end() ? nullptr : &entries_[found->second];
+  }
+
   template <class OnGradient>
   void walk(OnGradient&& on_gradient) {
     for (size_t i = entries_.size(); i-- > 0;) {
       Entry& entry = entries_[i];
-      for (const Edge& edge : entry.node->next) {
-        if (!edge.node) continue;
-        const Entry& next = entries_[index_[edge.node.get()]];
-        entry.leads_to_target |= next.is_target || next.leads_to_target;
-      }
+      for (const Edge& edge : entry.node->next)
+        if (const Entry* next = entry_of(edge))
+          entry.leads_to_target |= next->is_target || next->leads_to_target;
     }
     for (size_t i = 0; i < roots_.size(); ++i)
-      accumulate(entries_[index_[roots_[i].node.get()]].grads[roots_[i].slot], root_grads_[i],
-                 options_.create_graph);
+      accumulate(entry_of(roots_[i])->grads[roots_[i].slot], root_grads_[i], options_.create_graph);
     root_grads_.clear();
     GradModeGuard mode(options_.create_graph);
     for (Entry& entry : entries_) {
@@ -150,11 +160,25 @@ class Run {
     }
   }
 
+  template <class What>
+  static void check_gradient(const Tensor& grad, const Node::Output& expected, What&& what) {
+    TESSERA_CHECK(ShapeError, grad.shape() == expected.shape, what(), " has shape ", grad.shape(),
+                  ", the tensor has ", expected.shape);
+    TESSERA_CHECK(DTypeError, grad.dtype() == expected.dtype, what(), " is ", grad.dtype(),
+                  ", the tensor is ", expected.dtype);
+  }
+
   static void run_hooks(Entry& entry) {
-    for (const auto& [slot, hook] : entry.node->hooks) {
+    // A hook may register further ones, which count from the next run on.
+    for (size_t i = 0, count = entry.node->hooks.size(); i < count; ++i) {
+      const auto [slot, hook] = entry.node->hooks[i];
       if (!entry.grads[slot].defined()) continue;
       Tensor replaced = hook(entry.grads[slot]);
-      if (replaced.defined()) entry.grads[slot] = std::move(replaced);
+      if (!replaced.defined()) continue;
+      check_gradient(replaced, entry.node->outputs[slot], [&] {
+        return cat("a hook on an output of ", entry.node->name(), ": the replaced gradient");
+      });
+      entry.grads[slot] = std::move(replaced);
     }
   }
 
@@ -166,11 +190,9 @@ class Run {
         entry.grads[slot] = zeros(o.shape, o.dtype, o.device);
     }
     std::vector<bool> needed(node.next.size());
-    for (size_t i = 0; i < needed.size(); ++i) {
-      if (!node.next[i].node) continue;
-      const Entry& next = entries_[index_[node.next[i].node.get()]];
-      needed[i] = next.is_target || next.leads_to_target;
-    }
+    for (size_t i = 0; i < needed.size(); ++i)
+      if (const Entry* next = entry_of(node.next[i]))
+        needed[i] = next->is_target || next->leads_to_target;
     Grads results = node.backward(entry.grads, needed);
     if (!options_.retain_graph) node.release();
     Grads().swap(entry.grads);
@@ -179,29 +201,23 @@ class Run {
     for (size_t i = 0; i < needed.size(); ++i) {
       if (!needed[i] || !results[i].defined()) continue;
       const Edge& edge = node.next[i];
-      const Node::Output& expected = edge.node->outputs[edge.slot];
-      TESSERA_CHECK(ShapeError, results[i].shape() == expected.shape, node.name(),
-                    ": gradient of input ", i, " has shape ", results[i].shape(),
-                    ", the input has ", expected.shape);
-      TESSERA_CHECK(DTypeError, results[i].dtype() == expected.dtype, node.name(),
-                    ": gradient of input ", i, " is ", results[i].dtype(), ", the input is ",
-                    expected.dtype);
-      accumulate(entries_[index_[edge.node.get()]].grads[edge.slot], std::move(results[i]),
-                 options_.create_graph);
+      check_gradient(results[i], edge.node->outputs[edge.slot],
+                     [&] { return cat(node.name(), ": gradient of input ", i); });
+      accumulate(entry_of(edge)->grads[edge.slot], std::move(results[i]), options_.create_graph);
     }
   }
 
+  // A leaf's gradient shares memory with nothing, so that it can be scaled or added to in place.
   void add_to_leaf(Tensor& leaf, Tensor grad) {
-    const Tensor old = leaf.grad();
+    Tensor old = leaf.grad();
     if (!old.defined()) {
-      const bool keep = options_.create_graph || (is_exclusive(grad) && grad.is_contiguous());
-      leaf.set_grad(keep ? std::move(grad) : view::clone(grad));
-    } else if (options_.create_graph) {
-      leaf.set_grad(add_hooks.add(old, grad));
+      const bool keep = is_exclusive(grad) && grad.is_contiguous();
+      leaf.set_grad(keep ? std::move(grad) : apply(Copy{}, grad));
+    } else if (!options_.create_graph && is_exclusive(old, 2) && old.is_contiguous() &&
+               !old.requires_grad()) {
+      add_hooks.add_(old, grad);  // `old` and the leaf's own handle
     } else {
-      Tensor sum = old.detach();
-      add_hooks.add_(sum, grad);
-      if (old.requires_grad()) leaf.set_grad(sum);
+      leaf.set_grad(add_hooks.add(old, grad));
     }
   }
 
@@ -230,7 +246,14 @@ Tensor detail::cut(const Tensor& x) {
 
 Tensors grad(const Tensors& outputs, const Tensors& inputs, const Tensors& grad_outputs,
              GradOptions options) {
-  return Run(outputs, grad_outputs, options).capture(inputs);
+  std::vector<Edge> targets;
+  uint64_t lowest = std::numeric_limits<uint64_t>::max();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    targets.push_back(gradient_edge(inputs[i]));
+    TESSERA_CHECK(Error, targets[i].node, "grad: input ", i, " does not require a gradient");
+    lowest = std::min(lowest, targets[i].node->sequence());
+  }
+  return Run(outputs, grad_outputs, options, lowest).capture(targets);
 }
 
 void backward(const Tensor& output, const Tensor& grad_output, GradOptions options) {
@@ -243,6 +266,7 @@ void backward(const Tensors& outputs, const Tensors& grad_outputs, GradOptions o
 
 Grads composite_vjp(const std::function<Tensors(const Tensors&)>& fn, const Tensors& inputs,
                     const Tensors& grad_outputs, const std::vector<bool>& wanted) {
+  const bool differentiable = grad_enabled();
   GradModeGuard enable(true);
   Tensors cut(inputs.size()), targets;
   std::vector<size_t> where;
@@ -258,8 +282,18 @@ Grads composite_vjp(const std::function<Tensors(const Tensors&)>& fn, const Tens
   Grads result(inputs.size());
   if (targets.empty()) return result;
   const Tensors outputs = fn(cut);
+  TESSERA_CHECK(Error, grad_outputs.empty() || grad_outputs.size() == outputs.size(),
+                "composite_vjp: ", outputs.size(), " outputs but ", grad_outputs.size(),
+                " grad_outputs");
+  Tensors roots, root_grads;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (!outputs[i].defined() || !outputs[i].requires_grad()) continue;
+    roots.push_back(outputs[i]);
+    root_grads.push_back(grad_outputs.empty() ? Tensor() : grad_outputs[i]);
+  }
+  if (roots.empty()) return result;
   const Tensors found =
-      grad(outputs, targets, grad_outputs, {.create_graph = true, .allow_unused = true});
+      grad(roots, targets, root_grads, {.create_graph = differentiable, .allow_unused = true});
   for (size_t k = 0; k < where.size(); ++k) result[where[k]] = found[k];
   return result;
 }

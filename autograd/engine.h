@@ -21,15 +21,20 @@ Tensors grad(const Tensors& outputs, const Tensors& inputs, const Tensors& grad_
              GradOptions options = {});
 
 /// Adds the gradient of `output` with respect to every leaf it depends on to that leaf's grad().
-/// `grad_output` may be left out for an output with one element.
+/// `grad_output` may be left out for an output with one element. A leaf's gradient has memory of
+/// its own; a handle that was taken from grad() before keeps its values. With create_graph the
+/// gradient refers to the graph and the graph to the leaf, which live on until the gradient is
+/// replaced: prefer grad() for higher orders.
 void backward(const Tensor& output, const Tensor& grad_output = {}, GradOptions options = {});
 void backward(const Tensors& outputs, const Tensors& grad_outputs = {}, GradOptions options = {});
 
 /// d(sum of fn(inputs) * grad_outputs) / d(inputs) where fn is built of public operators: the
 /// backward of a fused operator whose second order runs its composite reference. Inputs are cut
 /// from each other first, so an input that was computed from another counts as independent. The
-/// result is differentiable again in the inputs and in grad_outputs. wanted[i] selects inputs
-/// (empty: all); the others, and inputs that fn ignores, are undefined in the result.
+/// result is differentiable again in the inputs and in grad_outputs where grad_enabled(); there is
+/// one of them per output (Error otherwise). wanted[i] selects inputs (empty: all); the others, and
+/// inputs that fn ignores, are undefined in the result. An output that depends on no wanted input
+/// adds nothing.
 Grads composite_vjp(const std::function<Tensors(const Tensors&)>& fn, const Tensors& inputs,
                     const Tensors& grad_outputs, const std::vector<bool>& wanted = {});
 

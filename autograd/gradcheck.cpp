@@ -37,10 +37,10 @@ std::string position(const Shape& shape, int64_t flat) {
   return to_string(at);
 }
 
-}  // namespace
-
-GradcheckResult gradcheck(const TensorFunction& fn, const Tensors& inputs,
-                          GradcheckOptions options) {
+// `all_outputs`: f64 outputs that require no gradient count as well, with an analytic gradient of
+// 0.
+GradcheckResult check(const TensorFunction& fn, const Tensors& inputs, GradcheckOptions options,
+                      bool all_outputs) {
   // Contiguous private copies, so that single elements can be moved.
   Tensors leaves = inputs, checked;
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -56,9 +56,11 @@ GradcheckResult gradcheck(const TensorFunction& fn, const Tensors& inputs,
 
   Tensors outputs = fn(leaves), weights, roots, root_weights;
   for (size_t i = 0; i < outputs.size(); ++i) {
-    const bool counts = outputs[i].defined() && outputs[i].requires_grad();
+    const bool attached = outputs[i].defined() && outputs[i].requires_grad();
+    const bool counts =
+        attached || (all_outputs && outputs[i].defined() && outputs[i].dtype() == DType::f64);
     weights.push_back(counts ? projection(outputs[i], i) : Tensor());
-    if (!counts) continue;
+    if (!attached) continue;
     roots.push_back(outputs[i]);
     root_weights.push_back(weights.back());
   }
@@ -74,11 +76,14 @@ GradcheckResult gradcheck(const TensorFunction& fn, const Tensors& inputs,
     double* x = checked[i].data<double>();
     for (int64_t k = 0; k < checked[i].numel(); ++k) {
       const double keep = x[k];
-      x[k] = keep + options.step;
-      const double up = weighted_sum(fn(leaves), weights);
-      x[k] = keep - options.step;
-      const double down = weighted_sum(fn(leaves), weights);
+      const auto at = [&](double value) {
+        x[k] = value;
+        checked[i].bump_version();
+        return weighted_sum(fn(leaves), weights);
+      };
+      const double up = at(keep + options.step), down = at(keep - options.step);
       x[k] = keep;
+      checked[i].bump_version();
       const double numeric = (up - down) / (2 * options.step);
       const double exact = a[static_cast<size_t>(k)];
       double error = std::abs(exact - numeric) / (options.atol + options.rtol * std::abs(numeric));
@@ -91,6 +96,13 @@ GradcheckResult gradcheck(const TensorFunction& fn, const Tensors& inputs,
   }
   result.ok = result.worst_error <= 1;
   return result;
+}
+
+}  // namespace
+
+GradcheckResult gradcheck(const TensorFunction& fn, const Tensors& inputs,
+                          GradcheckOptions options) {
+  return check(fn, inputs, options, false);
 }
 
 GradcheckResult gradgradcheck(const TensorFunction& fn, const Tensors& inputs,
@@ -117,7 +129,8 @@ GradcheckResult gradgradcheck(const TensorFunction& fn, const Tensors& inputs,
     const Tensors g(all.begin() + static_cast<std::ptrdiff_t>(count), all.end());
     return grad(roots, targets, g, {.create_graph = true, .allow_unused = true});
   };
-  return gradcheck(first_order, extended, options);
+  // A backward that detaches its gradient gives first-order results that require none: those count.
+  return check(first_order, extended, options, true);
 }
 
 }  // namespace tessera

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -12,8 +13,8 @@ namespace tessera {
 
 /// One gradient per input of an operator; an undefined tensor stands for zero.
 using Grads = std::vector<Tensor>;
-/// Called with a gradient; may return a replacement of the same shape, or an undefined tensor to
-/// keep it.
+/// Called with a gradient; may return a replacement of the same shape and dtype (ShapeError /
+/// DTypeError otherwise), or an undefined tensor to keep it. It must not write to the gradient.
 using GradHook = std::function<Tensor(const Tensor& grad)>;
 
 /// Where the gradient of an operator's input goes: output `slot` of the step that produced it. A
@@ -74,11 +75,20 @@ Edge gradient_edge(const Tensor& tensor);
 void set_producer(Tensor& tensor, std::shared_ptr<Node> node, uint32_t slot);
 
 /// Calls `hook` with the complete gradient of `tensor` each time one is computed, before it is used
-/// further. The tensor must require a gradient (Error otherwise).
+/// further; several hooks run in the order of their registration. The tensor must require a
+/// gradient (Error otherwise).
 void register_hook(const Tensor& tensor, GradHook hook);
 
 /// Whether operators on this thread are recorded.
 bool grad_enabled();
+/// Whether an operator on these inputs would be recorded; undefined ones do not count. Where it
+/// would not, a caller may use a faster function that has no derivative.
+inline bool is_recorded(std::initializer_list<Tensor> inputs) {
+  if (!grad_enabled()) return false;
+  for (const Tensor& t : inputs)
+    if (t.defined() && t.requires_grad()) return true;
+  return false;
+}
 
 /// Sets grad_enabled() on this thread while it lives.
 class GradModeGuard {

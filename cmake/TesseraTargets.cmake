@@ -19,6 +19,9 @@ if(TESSERA_CCACHE)
 endif()
 
 add_compile_options(-Wall -Wextra -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  add_compile_options(-Wno-restrict)  # false for `"text" + std::string`, GCC bug 105651
+endif()
 # Nothing reads errno or floating-point traps; without these no loop over sqrt or a comparison is
 # vectorised.
 add_compile_options(-fno-math-errno -fno-trapping-math)

@@ -26,9 +26,10 @@ ImageFormat sniff_image_format(std::span<const uint8_t> bytes);
 /// Pillow's formula. EXIF orientation is not applied.
 ///   bytes    the whole file; `name` is only for messages
 ///   returns  (height, width, 3) uint8
-/// JPEG uses libjpeg-turbo (accurate integer DCT, smooth chroma upsampling), PNG libpng, BMP
-/// stb_image. Throws IoError naming the file for unknown formats, corrupt or truncated data and for
-/// images over options.max_pixels. A warning that leaves the pixels intact (stray bytes between
+/// JPEG uses libjpeg-turbo (accurate integer DCT, smooth chroma upsampling), PNG libpng. BMP: 1, 4,
+/// 8, 16, 24 and 32 bits per pixel, rows in either order, colour masks, run-length coding. Throws
+/// IoError naming the file for unknown formats, corrupt or truncated data and for images over
+/// options.max_pixels. A warning that leaves the pixels intact (stray bytes between
 /// markers) is no error; one about the coded data itself is.
 Image decode_image(std::span<const uint8_t> bytes, const std::string& name,
                    const DecodeOptions& options = {});

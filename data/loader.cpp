@@ -63,10 +63,13 @@ Loader::Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options)
                 "loader: batch_size ", o.batch_size, ", prefetch ", o.prefetch, ", workers ",
                 o.workers, " (expected at least 1, 1 and 0)");
   const int64_t samples = static_cast<int64_t>(epoch_order(0).size());
-  batches_ = o.drop_last ? samples / o.batch_size : (samples + o.batch_size - 1) / o.batch_size;
+  batches_ =
+      o.drop_last ? samples / o.batch_size : samples / o.batch_size + (samples % o.batch_size != 0);
   TESSERA_CHECK(ValueError, batches_ > 0, "loader: batch_size ", o.batch_size,
                 " is larger than the ", samples, " samples, and drop_last leaves no batch");
-  slots_.resize(static_cast<size_t>(o.prefetch));
+  // More slots than batches would never be used.
+  options_.prefetch = static_cast<int>(std::min<int64_t>(o.prefetch, batches_));
+  slots_.resize(static_cast<size_t>(options_.prefetch));
   try {
     for (int i = 0; i < o.workers; ++i) threads_.emplace_back([this] { work(); });
   } catch (...) {  // the system's limit on threads

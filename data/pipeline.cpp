@@ -66,7 +66,8 @@ Transform random_flip(double probability) {
   TESSERA_CHECK(ValueError, probability >= 0 && probability <= 1,
                 "random_flip: probability must be in [0, 1], got ", probability);
   return {cat("random_flip(", probability, ")"), true, [=](Image image, Generator& generator) {
-            return generator.bernoulli(probability) ? flip_horizontal(image) : image;
+            if (generator.bernoulli(probability)) return flip_horizontal(image);
+            return image;
           }};
 }
 

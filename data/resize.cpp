@@ -59,7 +59,7 @@ Weights make_weights(int64_t in, int64_t out, Filter filter) {
   const double widen = std::max(scale, 1.0);
   const double support = support_of(filter) * widen;
   Weights w;
-  w.taps = static_cast<int64_t>(std::ceil(support)) * 2 + 1;
+  w.taps = std::min(static_cast<int64_t>(std::ceil(support)) * 2 + 1, in);
   w.first.resize(static_cast<size_t>(out));
   w.count.resize(static_cast<size_t>(out));
   w.k.assign(static_cast<size_t>(out * w.taps), 0);

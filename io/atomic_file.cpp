@@ -18,8 +18,9 @@ constexpr size_t kBufferBytes = size_t{1} << 16;
 
 std::filesystem::path temporary_name(const std::filesystem::path& target) {
   static std::atomic<uint64_t> counter{0};
-  const std::string name =
-      cat(".", target.filename().string(), ".", ::getpid(), ".", counter.fetch_add(1), ".tmp");
+  // Cut, because a name may have 255 bytes.
+  const std::string stem = target.filename().string().substr(0, 200);
+  const std::string name = cat(".", stem, ".", ::getpid(), ".", counter.fetch_add(1), ".tmp");
   return target.parent_path() / name;
 }
 
@@ -48,11 +49,16 @@ AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path), target_
   // Renaming over /dev/null or a pipe would replace the device itself.
   TESSERA_CHECK(IoError, !exists || S_ISREG(info.st_mode), path.string(),
                 ": exists and is not a regular file");
-  temporary_ = temporary_name(target_);
-  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (fd_ < 0) fail("cannot create");
-  if (exists) ::fchmod(fd_, info.st_mode & 07777);  // best effort
   buffer_.reserve(kBufferBytes);
+  // A name may be taken: by a process that was killed, when process numbers repeat (containers) or
+  // two machines share the folder.
+  for (int attempt = 0; fd_ < 0 && attempt < 10000; ++attempt) {
+    temporary_ = temporary_name(target_);
+    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd_ < 0 && errno != EEXIST) break;
+  }
+  if (fd_ < 0) fail("cannot create a temporary file beside it");
+  if (exists) ::fchmod(fd_, info.st_mode & 07777);  // best effort
 }
 
 AtomicFile::~AtomicFile() {
@@ -69,7 +75,12 @@ void AtomicFile::put(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail("cannot write");
+    if (n < 0) {
+      const int code = errno;
+      ::close(std::exchange(fd_, -1));  // what follows a gap must not be committed
+      errno = code;
+      fail("cannot write");
+    }
     bytes = bytes.subspan(static_cast<size_t>(n));
   }
 }
@@ -80,7 +91,7 @@ void AtomicFile::flush() {
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
-  TESSERA_CHECK(IoError, fd_ >= 0, path_.string(), ": write after commit");
+  TESSERA_CHECK(IoError, fd_ >= 0, path_.string(), ": write after commit or a failed write");
   size_ += bytes.size();
   if (buffer_.size() + bytes.size() > kBufferBytes) flush();
   if (bytes.size() >= kBufferBytes) return put(bytes);
@@ -88,7 +99,7 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 }
 
 void AtomicFile::commit() {
-  TESSERA_CHECK(IoError, fd_ >= 0, path_.string(), ": commit called twice");
+  TESSERA_CHECK(IoError, fd_ >= 0, path_.string(), ": commit called twice or after a failed write");
   flush();
   if (::fsync(fd_) != 0 && errno != EINVAL && errno != ENOTSUP) fail("cannot flush to disk");
   // Network file systems report a late write error here.

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <fstream>
 #include <memory>
 
 #include "io/atomic_file.h"
 #include "io/npy_header.h"
+#include "io/read_file.h"
 #include "io/zip_writer.h"
 #include "tensor/error.h"
 
@@ -73,17 +73,6 @@ NpyArray take_npy(std::vector<std::byte> content, std::string_view name) {
     array.bytes = to_c_order(array.bytes, array.shape, item);
   if (header.big_endian) swap_bytes(array);
   return array;
-}
-
-// Opens only regular files: a folder, pipe or device would fail late or hang.
-uint64_t regular_file_size(const std::filesystem::path& path) {
-  std::error_code error;
-  const bool regular = std::filesystem::is_regular_file(path, error);
-  TESSERA_CHECK(IoError, !error, path.string(), ": cannot open: ", error.message());
-  TESSERA_CHECK(IoError, regular, path.string(), ": not a regular file");
-  const uint64_t size = std::filesystem::file_size(path, error);
-  TESSERA_CHECK(IoError, !error, path.string(), ": cannot read: ", error.message());
-  return size;
 }
 
 struct ZipCloser {
@@ -159,26 +148,22 @@ NpyArray parse_npy(std::span<const std::byte> content, std::string_view name,
 }
 
 NpyArray read_npy(const std::filesystem::path& path, const NpyLimits& limits) {
-  const uint64_t size = regular_file_size(path);
-  check_array_bytes(size, path.string(), limits);
-  std::ifstream in(path, std::ios::binary);
-  TESSERA_CHECK(IoError, in, path.string(), ": cannot open");
-  std::vector<std::byte> content(size);
-  in.read(reinterpret_cast<char*>(content.data()), static_cast<std::streamsize>(size));
-  TESSERA_CHECK(IoError, !in.bad() && static_cast<uint64_t>(in.gcount()) == size, path.string(),
-                ": cannot read ", size, " bytes");
+  InputFile file(path);
+  check_array_bytes(file.size(), path.string(), limits);
+  std::vector<std::byte> content(file.size());
+  file.read(content);
   return take_npy(std::move(content), path.string());
 }
 
 std::map<std::string, NpyArray> read_npz(const std::filesystem::path& path,
                                          const NpyLimits& limits) {
-  const uint64_t file_size = regular_file_size(path);
+  const uint64_t file_size = InputFile(path).size();  // refuses folders, pipes and devices
   const Zip zip = open_zip(path);
   const uint64_t count = static_cast<uint64_t>(zip_get_num_entries(zip.get(), 0));
   TESSERA_CHECK(IoError, count <= limits.max_entries, path.string(), ": ", count,
                 " entries, more than the limit of ", limits.max_entries);
   std::map<std::string, NpyArray> arrays;
-  uint64_t total = 0;
+  uint64_t total = 0, compressed = 0;
   for (uint64_t i = 0; i < count; ++i) {
     zip_stat_t stat;
     zip_stat_init(&stat);
@@ -193,6 +178,9 @@ std::map<std::string, NpyArray> read_npz(const std::filesystem::path& path,
     total += stat.size;
     TESSERA_CHECK(IoError, total <= limits.max_total_bytes, name,
                   ": the arrays exceed the limit of ", limits.max_total_bytes, " bytes in total");
+    compressed += stat.comp_size;
+    TESSERA_CHECK(IoError, compressed <= file_size, name, ": entries overlap, ", compressed,
+                  " compressed bytes so far in a file of ", file_size);
     const auto [at, fresh] = arrays.try_emplace(std::string(entry.substr(0, entry.size() - 4)));
     TESSERA_CHECK(IoError, fresh, name, ": appears twice");
     at->second = take_npy(read_entry(zip.get(), i, stat.size, name), name);

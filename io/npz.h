@@ -60,7 +60,8 @@ NpyArray read_npy(const std::filesystem::path& path, const NpyLimits& limits = {
 /// Reads a .npz file (a zip of .npy entries, stored or deflated): array name -> array, the name
 /// being the entry's without ".npy". Throws IoError naming file and entry for a damaged archive
 /// (checksums are verified), encrypted or otherwise compressed entries, an entry not ending in
-/// ".npy", a name used twice, and anything beyond `limits`.
+/// ".npy", a name used twice, entries that together
+/// claim more bytes than the file has, and anything beyond `limits`.
 std::map<std::string, NpyArray> read_npz(const std::filesystem::path& path,
                                          const NpyLimits& limits = {});
 

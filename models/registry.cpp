@@ -3,18 +3,43 @@
 #include <algorithm>
 
 #include "autograd/node.h"
+#include "models/alexnet/alexnet.h"
+#include "models/densenet/densenet.h"
+#include "models/inception/googlenet.h"
+#include "models/inception/inception_v3.h"
+#include "models/mobilenet/mobilenet_v2.h"
 #include "models/resnet/resnet.h"
+#include "models/squeezenet/squeezenet.h"
+#include "models/vgg/vgg.h"
 #include "nn/mac_counter.h"
 
 namespace tessera::models {
 namespace {
 
-ModelInfo resnet(std::string name, ResNetConfig config, std::string source) {
-  return {std::move(name), 224, std::move(source), [config](const CreateOptions& options) {
-            ResNetConfig c = config;
+// A network whose configuration has num_classes.
+template <class Network, class Config>
+ModelInfo classifier(std::string name, Config config, std::string source, int64_t size = 224) {
+  return {std::move(name), size, std::move(source), [config](const CreateOptions& options) {
+            Config c = config;
             c.num_classes = options.num_classes;
-            return std::make_shared<ResNet>(c);
+            return std::make_shared<Network>(c);
           }};
+}
+
+ModelInfo resnet(std::string name, ResNetConfig config, std::string source) {
+  return classifier<ResNet>(std::move(name), config, std::move(source));
+}
+
+ModelInfo vgg(int depth, bool batch_norm) {
+  VggConfig c = vgg_config(depth);
+  c.batch_norm = batch_norm;
+  return classifier<Vgg>(cat("vgg", depth, batch_norm ? "_bn" : ""), c,
+                         "Simonyan and Zisserman, arXiv 1409.1556");
+}
+
+ModelInfo squeezenet(const char* version) {
+  return classifier<SqueezeNet>(cat("squeezenet", version), squeezenet_config(version),
+                                "Iandola et al., arXiv 1602.07360");
 }
 
 std::vector<ModelInfo> build() {
@@ -38,7 +63,20 @@ std::vector<ModelInfo> build() {
       resnet("resnext101_64x4d", with(101, 64, 4), xie),
       resnet("wide_resnet50_2", with(50, 1, 128), wide),
       resnet("wide_resnet101_2", with(101, 1, 128), wide),
+      classifier<AlexNet>("alexnet", AlexNetConfig{}, "Krizhevsky, arXiv 1404.5997"),
+      classifier<MobileNetV2>("mobilenet_v2", MobileNetV2Config{},
+                              "Sandler et al., arXiv 1801.04381"),
+      classifier<GoogLeNet>("googlenet", GoogLeNetConfig{}, "Szegedy et al., arXiv 1409.4842"),
+      classifier<InceptionV3>("inception_v3", InceptionV3Config{},
+                              "Szegedy et al., arXiv 1512.00567", 299),
+      squeezenet("1_0"),
+      squeezenet("1_1"),
   };
+  for (const int depth : {121, 161, 169, 201})
+    list.push_back(classifier<DenseNet>(cat("densenet", depth), densenet_config(depth),
+                                        "Huang et al., arXiv 1608.06993"));
+  for (const int depth : {11, 13, 16, 19})
+    for (const bool batch_norm : {false, true}) list.push_back(vgg(depth, batch_norm));
   std::sort(list.begin(), list.end(),
             [](const ModelInfo& a, const ModelInfo& b) { return a.name < b.name; });
   return list;

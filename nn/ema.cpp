@@ -1,6 +1,7 @@
 #include "nn/ema.h"
 
 #include <algorithm>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "autograd/node.h"
@@ -14,9 +15,15 @@ Ema::Ema(const Module& module, double decay, bool warmup)
   TESSERA_CHECK(ValueError, decay >= 0 && decay < 1, "ema: decay must be in [0, 1), got ", decay);
   std::unordered_set<const TensorImpl*> parameters;
   for (const Tensor& p : module.parameters()) parameters.insert(p.impl_ptr().get());
+  std::unordered_map<const TensorImpl*, Tensor> made;
   for (const StateEntry& e : live_) {
-    average_.push_back({e.name, view::clone(e.tensor.detach()), e.layout});
-    is_parameter_.push_back(parameters.contains(e.tensor.impl_ptr().get()));
+    const TensorImpl* live = e.tensor.impl_ptr().get();
+    Tensor& average = made[live];
+    kinds_.push_back(average.defined()           ? Kind::repeated
+                     : parameters.contains(live) ? Kind::parameter
+                                                 : Kind::buffer);
+    if (!average.defined()) average = view::clone(e.tensor.detach());
+    average_.push_back({e.name, average, e.layout});
   }
 }
 
@@ -26,23 +33,31 @@ void Ema::update() {
   const auto t = static_cast<double>(updates_);
   const double decay = warmup_ ? std::min(decay_, (1 + t) / (10 + t)) : decay_;
   for (size_t i = 0; i < live_.size(); ++i) {
-    if (is_parameter_[i])
+    if (kinds_[i] == Kind::parameter)
       lerp_(average_[i].tensor, live_[i].tensor.detach(), 1 - decay);
-    else
+    else if (kinds_[i] == Kind::buffer)
       copy_(average_[i].tensor, live_[i].tensor.detach());
   }
 }
 
-void Ema::load(const StateDict& state, int64_t updates) {
+void Ema::check_state(const StateDict& state) const {
   TESSERA_CHECK(ValueError, state.size() == average_.size(), "ema: ", state.size(),
                 " entries given, the module has ", average_.size());
   for (size_t i = 0; i < state.size(); ++i) {
     TESSERA_CHECK(
         ValueError,
-        state[i].name == average_[i].name && state[i].tensor.shape() == average_[i].tensor.shape(),
-        "ema: entry '", state[i].name, "' of shape ", state[i].tensor.shape(),
-        " given where the module has '", average_[i].name, "' of ", average_[i].tensor.shape());
+        state[i].name == average_[i].name &&
+            state[i].tensor.shape() == average_[i].tensor.shape() &&
+            is_floating(state[i].tensor.dtype()) == is_floating(average_[i].tensor.dtype()),
+        "ema: entry '", state[i].name, "' ", state[i].tensor.dtype(), state[i].tensor.shape(),
+        " given where the module has '", average_[i].name, "' ", average_[i].tensor.dtype(),
+        average_[i].tensor.shape());
   }
+}
+
+void Ema::load(const StateDict& state, int64_t updates) {
+  TESSERA_CHECK(ValueError, updates >= 0, "ema: ", updates, " updates");
+  check_state(state);
   for (size_t i = 0; i < state.size(); ++i) copy_(average_[i].tensor, state[i].tensor);
   updates_ = updates;
 }
@@ -50,6 +65,7 @@ void Ema::load(const StateDict& state, int64_t updates) {
 void Ema::swap() {
   NoGradGuard no_grad;
   for (size_t i = 0; i < live_.size(); ++i) {
+    if (kinds_[i] == Kind::repeated) continue;
     const Tensor keep = view::clone(live_[i].tensor.detach());
     copy_(live_[i].tensor, average_[i].tensor);
     copy_(average_[i].tensor, keep);

@@ -22,6 +22,11 @@ StateDict unique(const StateDict& entries) {
   return out;
 }
 
+void check_clean(const LoadReport& report) {
+  TESSERA_CHECK(ValueError, report.clean(), "the weights do not fit the network:\n",
+                report.summary());
+}
+
 }  // namespace
 
 Tensor to_published(const Tensor& tensor, Layout layout) {
@@ -75,6 +80,7 @@ Tensor Module::add_buffer(const std::string& name, Tensor value, bool persistent
 void Module::replace_module(const std::string& name, std::shared_ptr<Module> module) {
   for (auto& [child, pointer] : children_) {
     if (child != name) continue;
+    TESSERA_CHECK(ValueError, module != nullptr, "the child module '", name, "' is null");
     pointer = std::move(module);
     return;
   }
@@ -130,11 +136,11 @@ std::vector<std::pair<std::string, Module*>> Module::named_modules() {
   return out;
 }
 
-LoadReport Module::load_state_dict(const StateDict& source, bool strict) {
+LoadReport Module::match(const StateDict& source,
+                         std::vector<std::pair<Tensor, Tensor>>& copies) const {
   std::unordered_map<std::string, const StateEntry*> given;
   for (const StateEntry& e : source) given[e.name] = &e;
   LoadReport report;
-  std::vector<std::pair<Tensor, Tensor>> copies;
   for (const StateEntry& mine : state_dict()) {
     const auto found = given.find(mine.name);
     if (found == given.end()) {
@@ -156,8 +162,18 @@ LoadReport Module::load_state_dict(const StateDict& source, bool strict) {
   }
   for (const StateEntry& e : source)
     if (given.contains(e.name)) report.unexpected.push_back(e.name);
-  TESSERA_CHECK(ValueError, !strict || report.clean(), "the weights do not fit the network:\n",
-                report.summary());
+  return report;
+}
+
+void Module::check_state_dict(const StateDict& source) const {
+  std::vector<std::pair<Tensor, Tensor>> copies;
+  check_clean(match(source, copies));
+}
+
+LoadReport Module::load_state_dict(const StateDict& source, bool strict) {
+  std::vector<std::pair<Tensor, Tensor>> copies;
+  const LoadReport report = match(source, copies);
+  if (strict) check_clean(report);
   NoGradGuard no_grad;
   for (auto& [mine, theirs] : copies) copy_(mine, theirs);
   return report;

@@ -68,6 +68,8 @@ class Module {
   /// dtype (floating or not) throws ValueError listing all of them, and nothing is changed.
   /// Otherwise what fits is copied.
   LoadReport load_state_dict(const StateDict& source, bool strict = true);
+  /// Throws what a strict load_state_dict would; changes nothing.
+  void check_state_dict(const StateDict& source) const;
 
   /// Switches batch norm, dropout and the like below this module.
   void train(bool on = true);
@@ -90,6 +92,7 @@ class Module {
   template <class M>
   std::shared_ptr<M> add_module(const std::string& name, std::shared_ptr<M> module) {
     check_name(name);
+    TESSERA_CHECK(ValueError, module != nullptr, "the child module '", name, "' is null");
     children_.emplace_back(name, module);
     return module;
   }
@@ -98,7 +101,8 @@ class Module {
     return add_module(name, std::make_shared<M>(std::forward<Args>(args)...));
   }
 
-  /// Replaces the child called `name`; the slot keeps its place. ValueError if there is none.
+  /// Replaces the child called `name`; the slot keeps its place. ValueError if there is none
+  /// or `module` is null.
   void replace_module(const std::string& name, std::shared_ptr<Module> module);
 
  private:
@@ -108,6 +112,8 @@ class Module {
     bool persistent;
   };
   void check_name(const std::string& name) const;
+  /// Compares `source` with the entries and lists what to copy: (own tensor, given tensor).
+  LoadReport match(const StateDict& source, std::vector<std::pair<Tensor, Tensor>>& copies) const;
   void collect(const std::string& prefix, StateDict& out,
                const std::function<bool(const Entry&)>& wanted) const;
 

@@ -15,6 +15,13 @@ struct Size2 {
   constexpr bool operator==(const Size2&) const = default;
 };
 
+/// low <= h, w < 2^31: what a window option may be, so that the sizes computed from it do not
+/// overflow.
+constexpr bool in_option_range(const Size2& s, int64_t low) {
+  constexpr int64_t kEnd = int64_t{1} << 31;
+  return s.h >= low && s.w >= low && s.h < kEnd && s.w < kEnd;
+}
+
 inline std::ostream& operator<<(std::ostream& out, const Size2& s) {
   return out << '(' << s.h << ", " << s.w << ')';
 }

@@ -9,7 +9,7 @@ scope=${1:-test}
 # ocl-icd-opencl-dev: oneDNN's CMake package looks for OpenCL, and Debian only recommends it.
 build_packages=(g++ cmake ninja-build pkg-config ccache
   libdnnl-dev ocl-icd-opencl-dev libgomp1 libcli11-dev nlohmann-json3-dev
-  libzip-dev zlib1g-dev libjpeg62-turbo-dev libpng-dev libstb-dev)
+  libzip-dev zlib1g-dev libjpeg62-turbo-dev libpng-dev)
 test_packages=(libgtest-dev libbenchmark-dev clang-format-14 git)
 case $scope in
   build) wanted=("${build_packages[@]}") ;;

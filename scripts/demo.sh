@@ -4,14 +4,18 @@
 #        demo.sh --data DIR [...]    trains on a folder in Market-1501 layout instead (options of
 #                                    `tessera reid train`)
 set -euo pipefail
-cd "$(dirname "$0")/.."
+root=$(cd "$(dirname "$0")/.." && pwd)
 
-scripts/bootstrap.sh build
-cmake --preset demo >/dev/null
-cmake --build --preset demo --parallel "$(nproc)"
+# The program itself runs where the caller stands, so that relative paths mean what they say.
+(
+  cd "$root"
+  scripts/bootstrap.sh build
+  cmake --preset demo >/dev/null
+  cmake --build --preset demo --parallel "$(nproc)"
+)
 for argument in "$@"; do
   case $argument in
-    --data | --data=* | --data_dir | --data_dir=*) exec build/demo/tessera reid train "$@" ;;
+    --data | --data=* | --data_dir | --data_dir=*) exec "$root/build/demo/tessera" reid train "$@" ;;
   esac
 done
-exec build/demo/tessera reid demo "$@"
+exec "$root/build/demo/tessera" reid demo "$@"

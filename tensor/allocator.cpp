@@ -1,10 +1,13 @@
 #include "tensor/allocator.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include <array>
 #include <bit>
+#include <charconv>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <new>
 #include <unordered_map>
@@ -17,6 +20,7 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kLargest = size_t{1} << 62;  // what can be counted in int64_t, rounded up
 constexpr int kMaxDevices = 16;
 
 // Rounds up to one of eight steps per power of two: at most 12.5 % is wasted.
@@ -29,14 +33,24 @@ size_t size_class(size_t bytes) {
 class CachingCpuAllocator final : public Allocator {
  public:
   CachingCpuAllocator() {
-    if (const char* text = std::getenv("TESSERA_MEMORY_LIMIT"))
-      stats_.limit = std::strtoll(text, nullptr, 10);
+    if (const char* text = std::getenv("TESSERA_MEMORY_LIMIT")) {
+      const char* end = text + std::strlen(text);
+      const auto [stop, error] = std::from_chars(text, end, stats_.limit);
+      TESSERA_CHECK(ValueError, error == std::errc() && stop == end && stats_.limit >= 0,
+                    "TESSERA_MEMORY_LIMIT must be a whole number of bytes (0: no limit), got '",
+                    text, "'");
+    }
   }
+
+  // A child made by fork() must not inherit the lock from a thread that it does not have.
+  void before_fork() { mutex_.lock(); }
+  void after_fork() { mutex_.unlock(); }
 
   void* allocate(size_t bytes) override {
     if (bytes == 0) return nullptr;
-    const size_t size = bytes > size_t{1} << 62 ? bytes : size_class(bytes);
     std::lock_guard lock(mutex_);
+    if (bytes > kLargest) throw_out_of_memory(bytes);
+    const size_t size = size_class(bytes);
     ++stats_.allocations;
     auto& bin = bins_[size];
     void* pointer = nullptr;
@@ -97,12 +111,16 @@ class CachingCpuAllocator final : public Allocator {
       trim_locked();
       pointer = std::aligned_alloc(alignment, padded(size));
     }
-    TESSERA_CHECK(OutOfMemoryError, pointer != nullptr, "cpu: out of memory: requested ", requested,
-                  " bytes, live ", stats_.live, ", cached ", stats_.cached, ", peak ", stats_.peak,
-                  ", limit ", stats_.limit > 0 ? cat(stats_.limit) : std::string("none"));
+    if (!pointer) throw_out_of_memory(requested);
     if (size >= kHugePage) madvise(pointer, padded(size), MADV_HUGEPAGE);
     ++stats_.system_allocations;
     return pointer;
+  }
+
+  [[noreturn]] void throw_out_of_memory(size_t requested) const {
+    throw OutOfMemoryError(cat("cpu: out of memory: requested ", requested, " bytes, live ",
+                               stats_.live, ", cached ", stats_.cached, ", peak ", stats_.peak,
+                               ", limit ", stats_.limit > 0 ? cat(stats_.limit) : "none"));
   }
 
   static size_t padded(size_t size) {
@@ -132,7 +150,13 @@ std::array<Allocator*, kMaxDevices>& cuda_allocators() {
 
 Allocator& cpu_allocator() {
   // Never destroyed: tensors in static storage may outlive every other static.
-  static auto* instance = new CachingCpuAllocator;
+  static auto* instance = [] {
+    auto* made = new CachingCpuAllocator;
+    static CachingCpuAllocator* forked = made;
+    pthread_atfork([] { forked->before_fork(); }, [] { forked->after_fork(); },
+                   [] { forked->after_fork(); });
+    return made;
+  }();
   return *instance;
 }
 

@@ -40,7 +40,7 @@ void register_allocator(Device device, Allocator* allocator);
 
 /// Caching CPU allocator: requests are rounded to size classes (eight per power of two), freed
 /// blocks are kept for reuse, large ones ask for huge pages. Limit from TESSERA_MEMORY_LIMIT
-/// (bytes).
+/// (bytes; ValueError on first use when it is not a number).
 Allocator& cpu_allocator();
 
 }  // namespace tessera

@@ -69,7 +69,8 @@ TESSERA_KERNEL(fill, cpu, fill_cpu);
 
 void copy_(Tensor& dst, const Tensor& src) {
   const Tensor local = view::to(src, dst.device());
-  const Tensor shaped = view::broadcast_to(local, dst.shape());
+  Tensor shaped = view::broadcast_to(local, dst.shape());
+  if (shaped.shares_storage(dst)) shaped = view::clone(shaped);  // they may overlap
   if (dst.numel() > 0) kernel::copy.get(dst.device())(shaped, dst);
   dst.bump_version();
 }

@@ -1,5 +1,6 @@
 #include "tensor/parallel.h"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -22,6 +23,9 @@ namespace {
 
 thread_local bool serial = false;
 std::atomic<int> override_threads{0};
+// Set in a child made by fork() after threads were asked for: the child has none of them, but
+// OpenMP and the pool would wait for theirs.
+std::atomic<bool> lost_threads{false};
 
 int affinity_processors() {
   cpu_set_t set;
@@ -29,18 +33,45 @@ int affinity_processors() {
   return static_cast<int>(std::thread::hardware_concurrency());
 }
 
-// cgroup v2 "cpu.max" holds "<quota|max> <period>"; v1 keeps two files. 0 when there is no quota.
-int cgroup_processors() {
+// Processors that one cgroup's folder grants, 0 when it sets no quota. Version 2: "cpu.max" holds
+// "<quota|max> <period>"; version 1 keeps two files.
+double quota_of(const std::string& folder) {
   double quota = 0, period = 0;
-  std::ifstream v2("/sys/fs/cgroup/cpu.max");
   std::string text;
-  if (v2 >> text >> period && text != "max") quota = std::atof(text.c_str());
-  if (quota <= 0) {
-    std::ifstream q("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-    std::ifstream p("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  if (std::ifstream v2(folder + "/cpu.max"); v2 >> text >> period) {
+    quota = text == "max" ? 0 : std::atof(text.c_str());
+  } else {
+    std::ifstream q(folder + "/cpu.cfs_quota_us"), p(folder + "/cpu.cfs_period_us");
     if (!(q >> quota && p >> period)) return 0;
   }
-  return quota > 0 && period > 0 ? std::max(1, static_cast<int>(quota / period + 0.5)) : 0;
+  return quota > 0 && period > 0 ? quota / period : 0;
+}
+
+// The tightest quota of this process's cgroup and of those above it, which bind it too. In a
+// container the path may be the host's, of which only the root is visible. 0 when there is none.
+int cgroup_processors() {
+  double least = 0;
+  const auto bound_by = [&](const std::string& folder) {
+    const double quota = quota_of(folder);
+    if (quota > 0 && (least == 0 || quota < least)) least = quota;
+  };
+  std::ifstream memberships("/proc/self/cgroup");
+  for (std::string line; std::getline(memberships, line);) {  // "<id>:<controllers>:<path>"
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const bool v1 = controllers.find(",cpu,") != std::string::npos;
+    if (!v1 && controllers != ",,") continue;
+    std::string path = line.substr(second + 1);
+    while (true) {
+      if (path == "/") path.clear();
+      bound_by((v1 ? "/sys/fs/cgroup/cpu" : "/sys/fs/cgroup") + path);
+      const size_t slash = path.rfind('/');
+      if (slash == std::string::npos) break;
+      path.resize(slash);
+    }
+  }
+  return least > 0 ? std::max(1, static_cast<int>(least + 0.5)) : 0;
 }
 
 int default_threads() {
@@ -101,8 +132,14 @@ void run_parallel(Task& task) {
 class Pool {
  public:
   static Pool& instance() {
-    static Pool pool;
-    return pool;
+    struct Owner {
+      Pool* pool = new Pool;
+      ~Owner() {
+        if (!lost_threads) delete pool;
+      }
+    };
+    static Owner owner;
+    return *owner.pool;
   }
 
   void run(Task& task) {
@@ -168,7 +205,11 @@ void run_parallel(Task& task) { Pool::instance().run(task); }
 }  // namespace
 
 int num_threads() {
-  static const int initial = default_threads();
+  if (lost_threads.load(std::memory_order_relaxed)) return 1;
+  static const int initial = [] {
+    pthread_atfork(nullptr, nullptr, [] { lost_threads = true; });
+    return default_threads();
+  }();
   const int n = override_threads.load(std::memory_order_relaxed);
   return n > 0 ? n : initial;
 }

@@ -7,12 +7,13 @@
 namespace tessera {
 
 /// Threads that parallel_for may use: TESSERA_NUM_THREADS if set, otherwise the processors this
-/// process may run on, bounded by the cgroup's CPU quota. At least 1.
+/// process may run on, bounded by the CPU quotas of its cgroups. At least 1; 1 in a child made by
+/// fork() after this process has called it, since threads stay behind.
 int num_threads();
 /// Overrides num_threads() for the whole process; n <= 0 restores the default.
 void set_num_threads(int n);
-/// True inside a parallel_for body and in threads that hold a SerialGuard: there parallel_for runs
-/// on the calling thread alone.
+/// True inside the body of a parallel_for that runs on several threads and in threads that hold a
+/// SerialGuard: there parallel_for runs on the calling thread alone.
 bool in_parallel_region();
 
 /// Makes parallel_for serial on this thread while it lives (data loader workers).

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <ostream>
 
 #include "tensor/tensor.h"
@@ -13,60 +15,74 @@ constexpr int64_t kSummarizeAbove = 1000;
 constexpr int64_t kEdgeItems = 3;
 constexpr size_t kLineWidth = 75;
 
-// One format for all elements, chosen as NumPy does: plain decimals with the fewest digits (at most
-// eight) that show every value, or scientific for a wide range.
-struct Format {
-  bool floating, scientific = false;
-  int digits = 0;
-  size_t width = 0;
-
-  std::string text(double v) const {
-    char buffer[64];
-    if (!floating) {
-      std::snprintf(buffer, sizeof buffer, "%lld", static_cast<long long>(v));
-    } else if (std::isnan(v)) {
-      return "nan";
-    } else if (std::isinf(v)) {
-      return v > 0 ? "inf" : "-inf";
-    } else if (scientific) {
-      std::snprintf(buffer, sizeof buffer, "%.*e", digits, v);
-    } else {
-      std::snprintf(buffer, sizeof buffer, "%.*f", digits, v);
-      std::string plain = buffer;
-      if (digits == 0) return plain + ".";
-      // Zeros at the end become blanks, so that the points stand below each other.
-      for (size_t i = plain.size(); plain[i - 1] == '0'; --i) plain[i - 1] = ' ';
-      return plain;
-    }
-    return buffer;
-  }
+struct Number {
+  double value;
+  int digits;    // the fewest significant ones that read back as the same value of its dtype
+  int exponent;  // decimal, of the first digit
 };
 
-int decimals_needed(double v) {
-  char buffer[64];
-  std::snprintf(buffer, sizeof buffer, "%.8f", v);
-  std::string text = buffer;
-  while (text.back() == '0') text.pop_back();
-  return static_cast<int>(text.size() - text.find('.') - 1);
+bool same_value(double a, double b, DType dtype) {
+  if (dtype == DType::f32) return static_cast<float>(a) == static_cast<float>(b);
+  if (dtype == DType::f16)
+    return Half(static_cast<float>(a)).bits == Half(static_cast<float>(b)).bits;
+  if (dtype == DType::bf16)
+    return BFloat16(static_cast<float>(a)).bits == BFloat16(static_cast<float>(b)).bits;
+  return a == b;
 }
 
-Format choose_format(const std::vector<double>& values, bool floating) {
-  Format format{.floating = floating};
+Number measure(double v, DType dtype) {
+  if (!std::isfinite(v)) return {v, 0, 0};
+  char buffer[32];
+  Number out{v, 1, 0};
+  for (; out.digits <= 17; ++out.digits) {
+    std::snprintf(buffer, sizeof buffer, "%.*e", out.digits - 1, v);
+    if (same_value(std::strtod(buffer, nullptr), v, dtype)) break;
+  }
+  out.exponent = std::atoi(std::strchr(buffer, 'e') + 1);
+  return out;
+}
+
+// NumPy's rule: plain decimals, or scientific for a wide range; at most eight digits after the
+// point; the points stand below each other.
+std::vector<std::string> float_texts(const std::vector<double>& values, DType dtype) {
+  std::vector<Number> numbers;
   double largest = 0, smallest = INFINITY;
   for (double v : values) {
-    if (!std::isfinite(v)) continue;
-    const double a = std::abs(v);
-    largest = std::max(largest, a);
-    if (a > 0) smallest = std::min(smallest, a);
-    if (floating) format.digits = std::max(format.digits, decimals_needed(v));
+    numbers.push_back(measure(v, dtype));
+    if (!std::isfinite(v) || v == 0) continue;
+    largest = std::max(largest, std::abs(v));
+    smallest = std::min(smallest, std::abs(v));
   }
-  if (floating && largest > 0 &&
-      (largest >= 1e8 || smallest < 1e-4 || largest / smallest > 1e3 * 1e5)) {
-    format.scientific = true;
-    format.digits = 8;
+  const bool scientific =
+      largest > 0 && (largest >= 1e8 || smallest < 1e-4 || largest / smallest > 1000);
+  const auto decimals = [&](const Number& n) {
+    const int wanted = std::clamp(n.digits - 1 - (scientific ? 0 : n.exponent), 0, 8);
+    char buffer[64];
+    std::snprintf(buffer, sizeof buffer, scientific ? "%#.*e" : "%#.*f", wanted, n.value);
+    const char* point = std::strchr(buffer, '.');
+    int used = wanted;  // cut at eight, it may end in zeros
+    while (used > 0 && point[used] == '0') --used;
+    return used;
+  };
+  int most = 0;
+  for (const Number& n : numbers)
+    if (std::isfinite(n.value)) most = std::max(most, decimals(n));
+  std::vector<std::string> texts;
+  for (const Number& n : numbers) {
+    char buffer[64];
+    if (std::isnan(n.value)) {
+      texts.push_back("nan");
+    } else if (std::isinf(n.value)) {
+      texts.push_back(n.value > 0 ? "inf" : "-inf");
+    } else if (scientific) {
+      std::snprintf(buffer, sizeof buffer, "%#.*e", most, n.value);
+      texts.push_back(buffer);
+    } else {
+      std::snprintf(buffer, sizeof buffer, "%#.*f", decimals(n), n.value);
+      texts.push_back(buffer + std::string(static_cast<size_t>(most - decimals(n)), ' '));
+    }
   }
-  for (double v : values) format.width = std::max(format.width, format.text(v).size());
-  return format;
+  return texts;
 }
 
 // Indices printed along an axis; -1 stands for the ellipsis.
@@ -82,31 +98,45 @@ std::vector<int64_t> shown(int64_t size, bool summarize) {
   return out;
 }
 
-void collect(const Tensor& t, bool summarize, std::vector<double>& values) {
+// The elements that are printed, in order.
+template <class T>
+void collect(const Tensor& t, bool summarize, std::vector<T>& values) {
   if (t.rank() == 0) {
-    values.push_back(t.item());
+    values.push_back(t.item<T>());
     return;
   }
   if (!summarize) {
-    values = t.to_vector<double>();
+    values = t.to_vector<T>();
     return;
   }
   for (int64_t i : shown(t.size(0), true))
     if (i >= 0) collect(view::select(t, 0, i), true, values);
 }
 
+std::vector<std::string> texts_of(const Tensor& t, bool summarize) {
+  if (is_floating(t.dtype())) {
+    std::vector<double> values;
+    collect(t, summarize, values);
+    return float_texts(values, t.dtype());
+  }
+  std::vector<int64_t> values;
+  collect(t, summarize, values);
+  std::vector<std::string> texts;
+  for (int64_t v : values)
+    texts.push_back(t.dtype() == DType::boolean ? (v ? "True" : "False") : std::to_string(v));
+  return texts;
+}
+
 struct Printer {
-  Format format;
-  bool boolean, summarize;
-  std::string out;
-  std::vector<double> values;
+  bool summarize;
+  std::vector<std::string> texts;
+  size_t width = 0;  // of the longest
+  std::string out{};
   size_t next = 0;
 
   std::string element() {
-    const double v = values[next++];
-    std::string text = boolean ? (v != 0 ? "True" : "False") : format.text(v);
-    const size_t width = boolean ? 5 : format.width;
-    return std::string(width > text.size() ? width - text.size() : 0, ' ') + text;
+    const std::string& text = texts[next++];
+    return std::string(width - text.size(), ' ') + text;
   }
 
   void print(const Shape& shape, int axis, size_t indent) {
@@ -149,14 +179,19 @@ struct Printer {
 std::string to_string(const Tensor& tensor) {
   if (!tensor.defined()) return "tensor(undefined)";
   const Tensor host = view::to(tensor.detach(), kCpu);
-  Printer printer;
-  printer.summarize = host.numel() > kSummarizeAbove;
-  if (host.numel() > 0) collect(host, printer.summarize, printer.values);
-  printer.boolean = host.dtype() == DType::boolean;
-  printer.format = choose_format(printer.values, is_floating(host.dtype()));
-  printer.print(host.shape(), 0, 7);
-  std::string out = "tensor(" + printer.out;
-  if (host.numel() == 0 || printer.summarize) out += cat(", shape=", to_string(host.shape()));
+  const bool summarize = host.numel() > kSummarizeAbove;
+  std::string out = "tensor(";
+  if (host.numel() == 0) {
+    out += "[]";
+  } else {
+    Printer printer{summarize, texts_of(host, summarize)};
+    if (host.dtype() == DType::boolean && host.rank() > 0) printer.width = 5;
+    for (const std::string& text : printer.texts)
+      printer.width = std::max(printer.width, text.size());
+    printer.print(host.shape(), 0, 7);
+    out += printer.out;
+  }
+  if (host.numel() == 0 || summarize) out += cat(", shape=", to_string(host.shape()));
   if (host.dtype() != DType::f32) out += cat(", dtype=", to_string(host.dtype()));
   if (!tensor.device().is_cpu()) out += cat(", device=", to_string(tensor.device()));
   return out + ")";

@@ -25,6 +25,8 @@ bool Dims::operator==(const Dims& other) const {
   return std::equal(begin(), end(), other.begin(), other.end());
 }
 
+bool Dims::has_zero() const { return std::find(begin(), end(), 0) != end(); }
+
 int64_t numel(const Shape& shape) {
   int64_t count = 1;
   bool overflow = false;
@@ -33,18 +35,19 @@ int64_t numel(const Shape& shape) {
     overflow |= __builtin_mul_overflow(count, size, &count);
   }
   // A zero-sized axis makes the product 0 whatever the others multiply to.
-  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
-  TESSERA_CHECK(ShapeError, !overflow && count < int64_t{1} << 62, "shape ", to_string(shape),
+  if (shape.has_zero()) return 0;
+  TESSERA_CHECK(ShapeError, !overflow && count < int64_t{1} << 59, "shape ", to_string(shape),
                 " has too many elements");
   return count;
 }
 
 Strides contiguous_strides(const Shape& shape) {
   Strides strides = shape;
+  const bool none = shape.has_zero();  // nothing to step over, and the other sizes may overflow
   int64_t step = 1;
   for (int i = shape.rank() - 1; i >= 0; --i) {
     strides[i] = step;
-    step *= std::max<int64_t>(shape[i], 1);
+    if (!none) step *= shape[i];
   }
   return strides;
 }

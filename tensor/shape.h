@@ -40,6 +40,7 @@ class Dims {
   void insert(int axis, int64_t value);
   void erase(int axis);
   std::vector<int64_t> vector() const { return {begin(), end()}; }
+  bool has_zero() const;
   bool operator==(const Dims& other) const;
 
  private:
@@ -52,7 +53,8 @@ using Shape = Dims;
 /// Steps between neighbours along each axis, in elements; 0 repeats, negatives do not occur.
 using Strides = Dims;
 
-/// Product of the sizes; 1 for a scalar. Throws ShapeError when negative or past 2^62.
+/// Product of the sizes; 1 for a scalar. Throws ShapeError when a size is negative or the product
+/// reaches 2^59: the bytes of any tensor fit into an int64_t.
 int64_t numel(const Shape& shape);
 /// Row-major strides.
 Strides contiguous_strides(const Shape& shape);

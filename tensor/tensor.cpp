@@ -1,5 +1,6 @@
 #include "tensor/tensor.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "tensor/view.h"
@@ -40,9 +41,9 @@ int64_t Tensor::size(int64_t axis) const { return shape()[normalize_axis(axis, r
 
 bool Tensor::is_contiguous() const {
   const TensorImpl& t = impl();
+  if (t.shape.has_zero()) return true;
   int64_t step = 1;
   for (int i = t.shape.rank() - 1; i >= 0; --i) {
-    if (t.shape[i] == 0) return true;
     if (t.shape[i] != 1 && t.strides[i] != step) return false;
     step *= t.shape[i];
   }
@@ -71,10 +72,13 @@ template std::vector<int64_t> Tensor::to_vector<int64_t>() const;
 template std::vector<int32_t> Tensor::to_vector<int32_t>() const;
 template std::vector<uint8_t> Tensor::to_vector<uint8_t>() const;
 
-double Tensor::item_double() const {
+template <class T>
+T Tensor::item_as() const {
   TESSERA_CHECK(ShapeError, numel() == 1, "item(): needs one element, got shape ", shape());
-  return to_vector<double>()[0];
+  return to_vector<T>()[0];
 }
+template double Tensor::item_as<double>() const;
+template int64_t Tensor::item_as<int64_t>() const;
 
 bool Tensor::requires_grad() const {
   const auto& meta = impl().meta;
@@ -106,6 +110,8 @@ void Tensor::set_grad(Tensor grad) {
   TensorImpl& t = impl();
   TESSERA_CHECK(ShapeError, !grad.defined() || grad.shape() == shape(), "set_grad: gradient is ",
                 grad.shape(), ", tensor is ", shape());
+  TESSERA_CHECK(DTypeError, !grad.defined() || grad.dtype() == dtype(), "set_grad: gradient is ",
+                grad.dtype(), ", tensor is ", dtype());
   if (!t.meta) {
     if (!grad.defined()) return;
     t.meta = std::make_unique<AutogradMeta>();
@@ -118,7 +124,10 @@ Tensor Tensor::detach() const { return view::alias(*this); }
 void Tensor::set_data(const Tensor& other) {
   TensorImpl& t = impl();
   const TensorImpl& o = other.impl();
+  // Whatever saved this tensor for backward must find another version.
+  const uint32_t newer = std::max(version(), other.version()) + 1;
   t.storage = o.storage;
+  t.storage->version.store(newer, std::memory_order_relaxed);
   t.shape = o.shape;
   t.strides = o.strides;
   t.offset = o.offset;

@@ -4,6 +4,7 @@
 #include <iosfwd>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "tensor/allocator.h"
@@ -80,7 +81,8 @@ class Tensor {
   /// The single element as T; ShapeError when numel() != 1. Copies from the device.
   template <class T = double>
   T item() const {
-    return static_cast<T>(item_double());
+    constexpr bool integer = std::is_integral_v<T> && !std::is_same_v<T, bool>;
+    return static_cast<T>(item_as<std::conditional_t<integer, int64_t, double>>());
   }
   /// All elements, row-major, converted to T (exact for every dtype but huge i64 to floating).
   template <class T>
@@ -93,6 +95,7 @@ class Tensor {
   bool is_leaf() const;
   /// The gradient accumulated by backward(); undefined before.
   Tensor grad() const;
+  /// Replaces it. ShapeError / DTypeError unless it is undefined or like the tensor.
   void set_grad(Tensor grad);
   /// The same elements without autograd state.
   Tensor detach() const;
@@ -100,7 +103,7 @@ class Tensor {
   uint32_t version() const { return impl().storage->version.load(std::memory_order_relaxed); }
   void bump_version() const { impl().storage->version.fetch_add(1, std::memory_order_relaxed); }
   /// Replaces elements, shape, dtype and device of this tensor, for every handle that shares it;
-  /// keeps requires_grad and drops the gradient.
+  /// keeps requires_grad and drops the gradient. Counts as an in-place write.
   void set_data(const Tensor& other);
 
   bool shares_storage(const Tensor& other) const { return impl().storage == other.impl().storage; }
@@ -111,7 +114,8 @@ class Tensor {
     TESSERA_CHECK(Error, impl_, "use of an undefined tensor");
     return *impl_;
   }
-  double item_double() const;
+  template <class T>
+  T item_as() const;
   std::shared_ptr<TensorImpl> impl_;
 };
 

@@ -21,32 +21,35 @@ int64_t offset_of(const Tensor& x) { return x.impl_ptr()->offset; }
 bool viewable(const Tensor& x, const Shape& shape, Strides& out) {
   out = contiguous_strides(shape);
   if (x.is_contiguous()) return true;
+  Shape old;
+  Strides strides;
+  for (int axis = 0; axis < x.rank(); ++axis) {
+    if (x.shape()[axis] == 1) continue;  // its stride means nothing
+    old.push_back(x.shape()[axis]);
+    strides.push_back(x.strides()[axis]);
+  }
   // Match runs of old axes with runs of new axes that hold the same number of elements.
   int i = 0, j = 0;
-  const int old_rank = x.rank(), new_rank = shape.rank();
-  while (i < old_rank && j < new_rank) {
-    int64_t old_size = x.shape()[i], new_size = shape[j];
+  while (i < old.rank() && j < shape.rank()) {
+    int64_t old_size = old[i], new_size = shape[j];
     const int i0 = i, j0 = j;
     while (old_size != new_size) {
       if (old_size < new_size) {
-        if (++i >= old_rank) return false;
-        old_size *= x.shape()[i];
+        if (++i >= old.rank()) return false;
+        old_size *= old[i];
       } else {
-        if (++j >= new_rank) return false;
+        if (++j >= shape.rank()) return false;
         new_size *= shape[j];
       }
     }
     for (int k = i0; k < i; ++k)
-      if (x.shape()[k] != 1 && x.strides()[k] != x.strides()[k + 1] * x.shape()[k + 1])
-        return false;
-    out[j] = x.strides()[i];
+      if (strides[k] != strides[k + 1] * old[k + 1]) return false;
+    out[j] = strides[i];
     for (int k = j; k > j0; --k) out[k - 1] = out[k] * shape[k];
     ++i, ++j;
   }
-  for (; i < old_rank; ++i)
-    if (x.shape()[i] != 1) return false;
-  for (; j < new_rank; ++j) out[j] = 1;
-  return true;
+  for (; j < shape.rank(); ++j) out[j] = 1;
+  return i == old.rank();
 }
 
 }  // namespace
@@ -54,13 +57,17 @@ bool viewable(const Tensor& x, const Shape& shape, Strides& out) {
 Tensor as_strided(const Tensor& x, const Shape& shape, const Strides& strides, int64_t offset) {
   TESSERA_CHECK(ShapeError, shape.rank() == strides.rank(), "as_strided: shape ", shape,
                 " and strides ", strides, " differ in rank");
+  const bool none = tessera::numel(shape) == 0;
   int64_t last = offset;
+  bool overflow = false;
   for (int i = 0; i < shape.rank(); ++i) {
     TESSERA_CHECK(ShapeError, strides[i] >= 0, "as_strided: negative stride in ", strides);
-    last += (shape[i] - 1) * strides[i];
+    int64_t span = 0;
+    overflow |= __builtin_mul_overflow(shape[i] - 1, strides[i], &span) ||
+                __builtin_add_overflow(last, span, &last);
   }
   const auto held = static_cast<int64_t>(x.impl_ptr()->storage->bytes) / size_of(x.dtype());
-  TESSERA_CHECK(ShapeError, offset >= 0 && (tessera::numel(shape) == 0 || last < held),
+  TESSERA_CHECK(ShapeError, offset >= 0 && (none || (!overflow && last < held)),
                 "as_strided: shape ", shape, ", strides ", strides, ", offset ", offset,
                 " reach outside ", held, " elements");
   return make(x, shape, strides, offset);
@@ -70,17 +77,15 @@ Tensor alias(const Tensor& x) { return make(x, x.shape(), x.strides(), offset_of
 
 Tensor reshape(const Tensor& x, const Shape& wanted) {
   Shape shape = wanted;
-  int64_t known = 1;
   int unknown = -1;
   for (int i = 0; i < shape.rank(); ++i) {
-    if (shape[i] == -1) {
-      TESSERA_CHECK(ShapeError, unknown < 0, "reshape: more than one -1 in ", wanted);
-      unknown = i;
-    } else {
-      known *= shape[i];
-    }
+    if (shape[i] != -1) continue;
+    TESSERA_CHECK(ShapeError, unknown < 0, "reshape: more than one -1 in ", wanted);
+    unknown = i;
+    shape[i] = 1;
   }
   if (unknown >= 0) {
+    const int64_t known = tessera::numel(shape);
     TESSERA_CHECK(ShapeError, known > 0 && x.numel() % known == 0, "reshape: ", x.shape(),
                   " does not divide into ", wanted);
     shape[unknown] = x.numel() / known;
@@ -125,9 +130,9 @@ Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t
   const int64_t first = clamp(start), last = std::max(first, clamp(stop));
   Shape shape = x.shape();
   Strides strides = x.strides();
-  shape[a] = (last - first + step - 1) / step;
+  shape[a] = (last - first) / step + ((last - first) % step != 0);
   const int64_t offset = offset_of(x) + (shape[a] > 0 ? first * strides[a] : 0);
-  strides[a] *= step;
+  if (shape[a] > 1) strides[a] *= step;
   return make(x, shape, strides, offset);
 }
 

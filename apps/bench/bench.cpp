@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "apps/bench/cold.h"
 #include "apps/common/cli.h"
 #include "autograd/engine.h"
 #include "models/registry.h"
@@ -30,12 +31,6 @@ double percentile(const std::vector<double>& sorted, double p) {
   return sorted[static_cast<size_t>(p * static_cast<double>(sorted.size() - 1) + 0.5)];
 }
 
-double peak_rss_mb() {
-  struct rusage usage {};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024.0;
-}
-
 // A fixed target for every image, as the stored whole-network results use.
 Tensor fixed_targets(int64_t batch, int64_t classes) {
   std::vector<int64_t> targets;
@@ -44,6 +39,12 @@ Tensor fixed_targets(int64_t batch, int64_t classes) {
 }
 
 }  // namespace
+
+double peak_rss_mb() {
+  struct rusage usage {};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+}
 
 json run_bench(const BenchOptions& o) {
   const models::ModelInfo& info = models::find_model(o.model);
@@ -75,6 +76,7 @@ json run_bench(const BenchOptions& o) {
     times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
     total += times.back();
   }
+  const double peak_mb = peak_rss_mb();  // before counting: that runs the network once more
   std::sort(times.begin(), times.end());
   const double median = percentile(times, 0.5);
   const double flops = 2.0 * static_cast<double>(models::count_macs(*net, {1, height, width, 3})) *
@@ -86,10 +88,11 @@ json run_bench(const BenchOptions& o) {
           {"width", width},
           {"mode", o.train ? "train" : "infer"},
           {"threads", num_threads()},
+          {"parameters", net->parameter_count()},
           {"steps", times.size()},
           {"images_per_second", static_cast<double>(o.batch) / median},
           {"gflops", flops / median / 1e9},
-          {"peak_rss_mb", peak_rss_mb()},
+          {"peak_rss_mb", peak_mb},
           {"step_ms",
            {{"p10", ms(0.1)}, {"p50", ms(0.5)}, {"p90", ms(0.9)}, {"min", ms(0)}, {"max", ms(1)}}}};
 }
@@ -98,6 +101,7 @@ void add_bench_command(CLI::App& parent) {
   auto o = std::make_shared<BenchOptions>();
   auto size = std::make_shared<std::string>();
   auto mode = std::make_shared<std::string>("infer");
+  auto weights = std::make_shared<std::string>();
   auto as_json = std::make_shared<bool>(false);
   CLI::App* c = parent.add_subcommand("bench", "Time a network on random images");
   c->add_option("--model", o->model, "Name as listed by 'tessera models'")->capture_default_str();
@@ -105,18 +109,31 @@ void add_bench_command(CLI::App& parent) {
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   c->add_option("--size", *size, "Input HEIGHTxWIDTH (default: the network's usual size)");
-  c->add_option("--mode", *mode, "infer or train")
-      ->check(CLI::IsMember({"infer", "train"}))
+  c->add_option("--mode", *mode, "infer, train, or cold: one prediction by a new process")
+      ->check(CLI::IsMember({"infer", "train", "cold"}))
       ->capture_default_str();
-  c->add_option("--seconds", o->seconds, "Time at least this long")->capture_default_str();
+  c->add_option("--seconds", o->seconds, "Time at least this long")
+      ->check(non_negative())
+      ->capture_default_str();
+  c->add_option("--weights", *weights, "Mode cold: weights (safetensors; default: random)");
   add_threads_option(*c);
   c->add_flag("--json", *as_json, "Print one JSON object");
-  c->callback([=] {
+  c->callback([=, version = parent.version()] {
     if (!size->empty()) std::tie(o->height, o->width) = parse_size(*size, "--size");
+    if (!weights->empty() && *mode != "cold") throw UsageError("--weights needs --mode cold");
     o->train = *mode == "train";
-    const json result = run_bench(*o);
+    json result = *mode == "cold" ? run_cold(*o, *weights) : run_bench(*o);
+    result["program"] = "Tessera " + version;
     if (*as_json) {
       std::printf("%s\n", result.dump().c_str());
+      return;
+    }
+    if (*mode == "cold") {
+      std::printf(
+          "%s cold, batch %ld: ready after %.1f ms, predicted %.1f ms later, peak memory "
+          "%.0f MB, %d threads\n",
+          o->model.c_str(), static_cast<long>(o->batch), result["create_ms"].get<double>(),
+          result["predict_ms"].get<double>(), result["peak_rss_mb"].get<double>(), num_threads());
       return;
     }
     std::printf(

@@ -15,11 +15,15 @@ struct BenchOptions {
 };
 
 /// Times a network on random images. An inference step is a forward pass in evaluation mode without
-/// recording; a training step is forward, cross entropy, backward and SGD with momentum. Steps
-/// before the timing are discarded until the caches are warm. Returns model, batch, size, mode,
-/// threads, steps, images_per_second (median of the timed steps), gflops (multiply and add counted
-/// apart; training counts three times the forward), peak_rss_mb, step_ms {p10, p50, p90, min, max}.
+/// recording; a training step is forward, cross entropy, backward and SGD with momentum. Three
+/// steps come before the timing, so that the caches are warm. Returns model, batch, size, mode,
+/// threads, parameters, steps, images_per_second (median of the timed steps), gflops (multiply and
+/// add counted apart; training counts three times the forward), peak_rss_mb, step_ms {p10, p50,
+/// p90, min, max}.
 nlohmann::json run_bench(const BenchOptions& options);
+
+/// The most memory this process has held resident so far, in units of 2^20 bytes.
+double peak_rss_mb();
 
 /// Adds "bench" and "models" to the front end.
 void add_bench_command(CLI::App& parent);

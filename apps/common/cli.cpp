@@ -1,8 +1,12 @@
 #include "apps/common/cli.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
+#include <cstring>
+#include <optional>
 #include <sstream>
 
 #include "apps/common/log.h"
@@ -49,26 +53,36 @@ void let_last_value_win(CLI::App& app) {
     let_last_value_win(*below);
 }
 
-}  // namespace
-
-std::vector<std::string> complete_options(const CLI::App& app, std::vector<std::string> args) {
-  const CLI::App* command = &app;
-  for (std::string& arg : args) {
-    if (arg == "--") break;
-    if (!arg.starts_with("-")) {
-      for (const CLI::App* below : command->get_subcommands([](const CLI::App*) { return true; }))
-        if (below->get_name() == arg) command = below;
-      continue;
-    }
-    if (!arg.starts_with("--")) continue;
-    const size_t equals = arg.find('=');
-    const std::string name = arg.substr(2, equals == std::string::npos ? equals : equals - 2);
-    arg = "--" + complete(*command, name) + (equals == std::string::npos ? "" : arg.substr(equals));
+// The command called `name` below `command`; UsageError with the names there are.
+const CLI::App* find_command(const CLI::App* command, const std::string& name) {
+  std::string names;
+  for (const CLI::App* below : command->get_subcommands([](const CLI::App*) { return true; })) {
+    if (below->get_name() == name) return below;
+    names += (names.empty() ? "" : ", ") + below->get_name();
   }
-  return args;
+  // A command without commands of its own: a surplus word, or the value of an option.
+  if (names.empty()) return command;
+  throw UsageError(cat("'", name, "' is not a command of ", command->get_name(), ": ", names));
 }
 
-int run_cli(CLI::App& app, std::vector<std::string> args) {
+// The whole of `text` as a T.
+template <class T>
+std::optional<T> number(const std::string& text) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+CLI::Validator number_check(const std::string& what, std::function<bool(const std::string&)> good) {
+  return CLI::Validator(
+      [what, good = std::move(good)](const std::string& text) {
+        return good(text) ? std::string() : cat("must be ", what, ", got '", text, "'");
+      },
+      "");
+}
+
+int parse_and_run(CLI::App& app, std::vector<std::string> args) {
   exit_code = kOk;
   try {
     args = complete_options(app, std::move(args));
@@ -91,6 +105,34 @@ int run_cli(CLI::App& app, std::vector<std::string> args) {
     Log().error(one_line(e.what()));
     return kFailed;
   }
+}
+
+}  // namespace
+
+std::vector<std::string> complete_options(const CLI::App& app, std::vector<std::string> args) {
+  const CLI::App* command = &app;
+  for (std::string& arg : args) {
+    if (arg == "--") break;
+    if (!arg.starts_with("-")) {
+      command = find_command(command, arg);
+      continue;
+    }
+    if (!arg.starts_with("--")) continue;
+    const size_t equals = arg.find('=');
+    const std::string name = arg.substr(2, equals == std::string::npos ? equals : equals - 2);
+    arg = "--" + complete(*command, name) + (equals == std::string::npos ? "" : arg.substr(equals));
+  }
+  return args;
+}
+
+int run_cli(CLI::App& app, std::vector<std::string> args) {
+  const int code = parse_and_run(app, std::move(args));
+  // A full disk behind a redirection shows itself here: the results went nowhere.
+  errno = 0;
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
+  Log().error("the results could not be written to stdout",
+              errno != 0 ? cat(": ", std::strerror(errno)) : std::string());
+  return code == kOk ? kFailed : code;
 }
 
 std::string one_line(const std::string& message) {
@@ -118,19 +160,36 @@ void add_threads_option(CLI::App& command) {
       ->check(CLI::Range(1, 1024));
 }
 
+CLI::Validator non_negative() {
+  return number_check("a number of at least 0", [](const std::string& text) {
+    const auto value = number<double>(text);
+    return value && std::isfinite(*value) && *value >= 0;
+  });
+}
+
+CLI::Validator share() {
+  return number_check("a number from 0 to 1", [](const std::string& text) {
+    const auto value = number<double>(text);
+    return value && *value >= 0 && *value <= 1;
+  });
+}
+
+CLI::Validator seed() {
+  return number_check("an integer from 0 to 18446744073709551615",
+                      [](const std::string& text) { return number<uint64_t>(text).has_value(); });
+}
+
 std::pair<int64_t, int64_t> parse_size(const std::string& text, const std::string& option) {
-  const auto number = [&](const std::string& part) {
-    int64_t value = 0;
-    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value);
-    TESSERA_CHECK(
-        apps::UsageError,
-        error == std::errc() && end == part.data() + part.size() && value >= 1 && value <= 16384,
-        option, " must be HEIGHTxWIDTH or one number from 1 to 16384, got '", text, "'");
-    return value;
+  const auto side = [&](const std::string& part) {
+    const auto value = number<int64_t>(part);
+    TESSERA_CHECK(apps::UsageError, value && *value >= 1 && *value <= kMaxImageSide, option,
+                  " must be HEIGHTxWIDTH or one number from 1 to ", kMaxImageSide, ", got '", text,
+                  "'");
+    return *value;
   };
   const size_t x = text.find('x');
-  if (x == std::string::npos) return {number(text), number(text)};
-  return {number(text.substr(0, x)), number(text.substr(x + 1))};
+  if (x == std::string::npos) return {side(text), side(text)};
+  return {side(text.substr(0, x)), side(text.substr(x + 1))};
 }
 
 void set_exit_code(int code) { exit_code = code; }

@@ -11,8 +11,9 @@
 
 namespace tessera::apps {
 
-/// Exit codes of every program; kInterrupted is 128 + SIGINT, as shells report it.
-inline constexpr int kOk = 0, kFailed = 1, kUsage = 2, kInterrupted = 130;
+/// Exit codes of every program. After a signal it is 128 + its number (130 for Ctrl-C), as shells
+/// report it: see InterruptGuard::exit_code().
+inline constexpr int kOk = 0, kFailed = 1, kUsage = 2;
 
 /// Wrong arguments that the option parser itself cannot see.
 class UsageError : public ValueError {
@@ -23,17 +24,23 @@ class UsageError : public ValueError {
 /// Parses `args` (without the program's name) with `app` and runs what the chosen command set up.
 /// Any long option may be shortened to a unique prefix and may use '_' for '-'; of an option given
 /// twice the last value counts. Prints one line per error on stderr: kUsage for wrong arguments
-/// (and UsageError), kFailed for anything else thrown while running.
+/// (and UsageError), kFailed for anything else thrown while running and for results that could not
+/// be written to stdout.
 int run_cli(CLI::App& app, std::vector<std::string> args);
 
 /// args with long options completed for the subcommand they belong to; UsageError for an ambiguous
-/// prefix. Unknown options are left for the parser to report.
+/// prefix and for a word where only the name of a command can stand. Unknown options are left for
+/// the parser to report.
 std::vector<std::string> complete_options(const CLI::App& app, std::vector<std::string> args);
 
 /// Adds --json and --quiet.
 void add_output_options(CLI::App& command, OutputOptions& output);
 /// Adds --threads N.
 void add_threads_option(CLI::App& command);
+/// Checks for add_option: a finite number >= 0, one in [0, 1], an integer in [0, 2^64).
+CLI::Validator non_negative();
+CLI::Validator share();
+CLI::Validator seed();
 /// Reads "256x128" (height x width) or "224" (square); UsageError naming `option` otherwise.
 std::pair<int64_t, int64_t> parse_size(const std::string& text, const std::string& option);
 
@@ -41,7 +48,7 @@ std::pair<int64_t, int64_t> parse_size(const std::string& text, const std::strin
 /// four are kept and the others counted.
 std::string one_line(const std::string& message);
 
-/// Set by a command that ends with a code of its own (130 after Ctrl-C).
+/// Set by a command that ends with a code of its own, as after Ctrl-C.
 void set_exit_code(int code);
 
 }  // namespace tessera::apps

@@ -5,9 +5,11 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common/cli.h"
+#include "apps/common/interrupt.h"
 #include "apps/common/log.h"
 #include "apps/reid/demo.h"
 #include "apps/reid/trainer.h"
+#include "apps/reid/weights.h"
 #include "data/codec.h"
 #include "data/eval/reid_rerank.h"
 #include "io/atomic_file.h"
@@ -29,7 +31,16 @@ void warn_unmatched(const json& m) {
                " queries have no match in the gallery and count as misses");
 }
 
-void print_json(const json& result) { std::printf("%s\n", result.dump().c_str()); }
+void print_json(const json& result) { std::printf("%s\n", json_text(result).c_str()); }
+
+void write_result(const std::filesystem::path& folder, const json& result) {
+  io::write_file_atomic(folder / "result.json", json_text(result, 2) + "\n");
+}
+
+void report_interrupt(const InterruptGuard& interrupt, const std::string& what_now) {
+  Log().warn("interrupted", what_now);
+  set_exit_code(interrupt.exit_code());
+}
 
 void add_model_options(CLI::App& c, ReidModelOptions& model, std::shared_ptr<std::string> size) {
   c.add_option("--model", model.net.backbone, "Backbone")
@@ -43,7 +54,7 @@ void add_model_options(CLI::App& c, ReidModelOptions& model, std::shared_ptr<std
       ->check(CLI::Range(0, 65536))
       ->capture_default_str();
   c.add_option("--droprate", model.net.dropout, "Dropout of the head")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(share())
       ->capture_default_str();
 }
 
@@ -66,31 +77,39 @@ json train_result(const ReidTrainResult& run, const ReidTrainOptions& o) {
 }
 
 void run_train(ReidTrainOptions& o) {
-  const ReidTrainResult run = train_reid(o);
+  const InterruptGuard interrupt;
+  const ReidTrainResult run = train_reid(o, [&] { return interrupt.requested(); });
   const json result = train_result(run, o);
   if (o.output.json)
     print_json(result);
   else if (!run.interrupted)
     print_metrics(result);
   if (!run.interrupted) {
-    io::write_file_atomic(o.out / "result.json", result.dump(2) + "\n");
+    write_result(o.out, result);
     return warn_unmatched(result);
   }
-  Log(false).warn("interrupted; go on with --resume ", (o.out / "checkpoint.safetensors").string());
-  set_exit_code(kInterrupted);
+  report_interrupt(interrupt, run.checkpoint.empty()
+                                  ? " before the first step"
+                                  : cat("; go on with --resume ", run.checkpoint.string()));
 }
 
 void run_test(ReidTestOptions& o) {
+  const InterruptGuard interrupt;
   const data::Market1501 set = data::load_market1501(o.data);
   ReidModelOptions model;
   const auto net = load_reid_weights(o.weights, o.fallback, model);
-  std::error_code error;
-  std::filesystem::create_directories(o.out, error);
-  TESSERA_CHECK(IoError, !error, o.out.string(), ": cannot be created: ", error.message());
-  const ReidFeatures query =
-      extract_features(*net, model, set.query, o.batch, o.workers, "query", o.output);
+  make_output_folder(o.out);
+  const auto extract = [&](const std::vector<data::ReidImage>& images, const char* label) {
+    return extract_features(*net, model, images, o.batch, o.workers, label, o.output,
+                            [&] { return interrupt.requested(); });
+  };
+  const ReidFeatures query = extract(set.query, "query");
   const ReidFeatures gallery =
-      extract_features(*net, model, set.gallery, o.batch, o.workers, "gallery", o.output);
+      interrupt.requested() ? ReidFeatures{} : extract(set.gallery, "gallery");
+  if (interrupt.requested()) {
+    if (o.output.json) print_json({{"interrupted", true}});
+    return report_interrupt(interrupt, " before all features were there; nothing was written");
+  }
   save_features(o.out, query, gallery);
   json result = to_json(data::evaluate(query.set(), gallery.set()));
   if (o.rerank) {
@@ -102,7 +121,7 @@ void run_test(ReidTestOptions& o) {
         }));
   }
   result["weights"] = o.weights.string();
-  io::write_file_atomic(o.out / "result.json", result.dump(2) + "\n");
+  write_result(o.out, result);
   warn_unmatched(result);
   if (o.output.json) return print_json(result);
   print_metrics(result);
@@ -135,13 +154,12 @@ void run_rank(ReidRankOptions& o) {
 }
 
 void run_demo(ReidDemoOptions& o) {
-  const json result = run_reid_demo(o);
-  if (result.value("interrupted", false)) {
-    Log().warn("interrupted before the report");
-    set_exit_code(kInterrupted);
-  }
+  const InterruptGuard interrupt;
+  const json result = run_reid_demo(o, [&] { return interrupt.requested(); });
+  const bool complete = !result.value("interrupted", false);
+  if (!complete) report_interrupt(interrupt, " before the report");
   if (o.output.json) return print_json(result);
-  if (result.value("interrupted", false)) return;
+  if (!complete) return;
   print_metrics(result);
   std::printf("untrained Rank@1:%.4f\n%s\n", result["rank1_untrained"].get<double>(),
               result["report"].get<std::string>().c_str());
@@ -163,21 +181,21 @@ void add_train(CLI::App& parent) {
       ->check(CLI::Range(2, 100000))
       ->capture_default_str();
   c->add_option("--lr", o->lr, "Learning rate of the head")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative())
       ->capture_default_str();
   c->add_option("--backbone-lr-scale", o->backbone_lr_scale,
                 "Backbone's share of it; 1 when training from scratch")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative())
       ->capture_default_str();
   c->add_option("--weight-decay", o->weight_decay, "L2 on every parameter")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative())
       ->capture_default_str();
   c->add_flag("--cosine", o->cosine, "Cosine decay instead of one step");
   c->add_option("--warm-epoch", o->warm_epochs, "Epochs of loss warm-up")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
   c->add_option("--erasing-p", o->erasing_p, "Probability of random erasing")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(share())
       ->capture_default_str();
   c->add_option("--pad", o->pad, "Padding before the random crop")
       ->check(CLI::Range(0, 1024))
@@ -185,7 +203,7 @@ void add_train(CLI::App& parent) {
   c->add_flag("!--no-flip", o->flip, "Do not mirror images");
   c->add_flag("--color-jitter", o->color_jitter, "Vary brightness, contrast and saturation");
   c->add_option("--label-smoothing", o->label_smoothing, "Share spread over all identities")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(share())
       ->capture_default_str();
   c->add_option("--out", o->out, "Folder for weights, curves and figures")->capture_default_str();
   c->add_option("--resume", o->resume, "Checkpoint of the same run to go on from");
@@ -194,7 +212,7 @@ void add_train(CLI::App& parent) {
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
   c->add_option("--seed", o->seed, "Seed of weights, order and augmentation")
-      ->check(CLI::NonNegativeNumber)
+      ->check(seed())
       ->capture_default_str();
   c->add_option("--workers", o->workers, "Loader threads")
       ->check(CLI::Range(0, 64))
@@ -253,7 +271,7 @@ void add_demo(CLI::App& parent) {
   c->add_option("--epochs", o->epochs, "Epochs (default: the demo's own number)")
       ->check(CLI::Range(1, 1000000));
   c->add_option("--seed", o->seed, "Seed of weights, order and augmentation")
-      ->check(CLI::NonNegativeNumber)
+      ->check(seed())
       ->capture_default_str();
   add_threads_option(*c);
   add_output_options(*c, o->output);

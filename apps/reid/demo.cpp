@@ -26,8 +26,11 @@ std::string percent(double share) {
   return text;
 }
 
+// Thrown to leave the drawing of images.
+struct Stopped {};
+
 void render_set(const std::filesystem::path& folder, const data::PedestrianSetOptions& set,
-                const OutputOptions& output) {
+                const OutputOptions& output, const StopRequest& stop) {
   Progress progress({.label = "drawing pedestrians",
                      .unit = "images",
                      .total = static_cast<int64_t>(data::pedestrian_items(set).size()),
@@ -35,7 +38,8 @@ void render_set(const std::filesystem::path& folder, const data::PedestrianSetOp
   data::write_market1501(
       folder, set,
       // Thousands of small files that can be drawn again: no file is worth a wait for the disk.
-      [](const std::filesystem::path& path, const data::Image& image) {
+      [&](const std::filesystem::path& path, const data::Image& image) {
+        if (stop && stop()) throw Stopped{};
         const std::vector<uint8_t> bytes = data::encode_jpeg(image, 95);
         std::ofstream file(path, std::ios::binary | std::ios::trunc);
         file.write(reinterpret_cast<const char*>(bytes.data()),
@@ -46,15 +50,20 @@ void render_set(const std::filesystem::path& folder, const data::PedestrianSetOp
       [&](int64_t done, int64_t) { progress.update(done); });
 }
 
-data::RetrievalMetrics evaluate_untrained(const ReidTrainOptions& train, ReidModelOptions model) {
+data::RetrievalMetrics evaluate_untrained(const ReidTrainOptions& train, ReidModelOptions model,
+                                          const StopRequest& stop) {
   const data::Market1501 set = data::load_market1501(train.data);
   model.net.num_classes = set.train_identities;
   manual_seed(train.seed);
   models::ReidNet net(model.net);
-  const ReidFeatures query = extract_features(net, model, set.query, train.batch, train.workers,
-                                              "untrained: query", train.output);
-  const ReidFeatures gallery = extract_features(net, model, set.gallery, train.batch, train.workers,
-                                                "untrained: gallery", train.output);
+  const auto extract = [&](const std::vector<data::ReidImage>& images, const char* label) {
+    ReidFeatures features =
+        extract_features(net, model, images, train.batch, train.workers, label, train.output, stop);
+    if (stop && stop()) throw Stopped{};
+    return features;
+  };
+  const ReidFeatures query = extract(set.query, "untrained: query");
+  const ReidFeatures gallery = extract(set.gallery, "untrained: gallery");
   return data::evaluate(query.set(), gallery.set());
 }
 
@@ -117,7 +126,7 @@ void write_report(const ReidDemoOptions& options, const data::PedestrianSetOptio
 
 }  // namespace
 
-json run_reid_demo(const ReidDemoOptions& options) {
+json run_reid_demo(const ReidDemoOptions& options, const StopRequest& stop) try {
   const auto start = std::chrono::steady_clock::now();
   const Log log(options.output.quiet);
   const data::PedestrianSetOptions set;
@@ -139,12 +148,12 @@ json run_reid_demo(const ReidDemoOptions& options) {
   train.eval_every = 2;
   train.output = options.output;
 
-  render_set(train.data, set, options.output);
-  const data::RetrievalMetrics untrained = evaluate_untrained(train, train.model);
+  render_set(train.data, set, options.output, stop);
+  const data::RetrievalMetrics untrained = evaluate_untrained(train, train.model, stop);
   log.info("untrained network: Rank@1 ", percent(untrained.rank1), ", mAP ",
            percent(untrained.mAP));
-  const ReidTrainResult run = train_reid(train);
-  if (run.interrupted) return {{"interrupted", true}};
+  const ReidTrainResult run = train_reid(train, stop);
+  if (run.interrupted) throw Stopped{};
   write_report(options, set, run, untrained);
 
   json result = to_json(run.metrics);
@@ -159,8 +168,10 @@ json run_reid_demo(const ReidDemoOptions& options) {
   result["report"] = (options.out / "report.html").string();
   result["seconds"] =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  io::write_file_atomic(options.out / "result.json", result.dump(2) + "\n");
+  io::write_file_atomic(options.out / "result.json", json_text(result, 2) + "\n");
   return result;
+} catch (const Stopped&) {
+  return {{"interrupted", true}};
 }
 
 }  // namespace tessera::apps

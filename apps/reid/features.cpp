@@ -65,7 +65,7 @@ ReidFeatures take(const std::map<std::string, io::NpyArray>& arrays, const json&
 ReidFeatures extract_features(models::ReidNet& net, const ReidModelOptions& model,
                               const std::vector<data::ReidImage>& images, int64_t batch,
                               int workers, const std::string& label, const OutputOptions& output,
-                              const std::function<bool()>& stop) {
+                              const StopRequest& stop) {
   const EvalMode eval(net);
   data::Pipeline pipeline;
   pipeline.transforms.push_back(data::resize_to(model.height, model.width, data::Filter::kBicubic));
@@ -113,8 +113,7 @@ void save_features(const std::filesystem::path& folder, const ReidFeatures& quer
   put(arrays, "gallery", gallery);
   io::write_npz(folder / "features.npz", arrays);
   const json paths{{"query", query.paths}, {"gallery", gallery.paths}};
-  io::write_file_atomic(folder / "images.json",
-                        paths.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+  io::write_file_atomic(folder / "images.json", json_text(paths, 1) + "\n");
 }
 
 QueryAndGallery load_features(const std::filesystem::path& folder) {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -29,7 +28,7 @@ struct ReidFeatures {
 ReidFeatures extract_features(models::ReidNet& net, const ReidModelOptions& model,
                               const std::vector<data::ReidImage>& images, int64_t batch,
                               int workers, const std::string& label, const OutputOptions& output,
-                              const std::function<bool()>& stop = {});
+                              const StopRequest& stop = {});
 
 /// Rank@1/5/10, mAP (trapezoid and rectangular), mINP and counts as JSON.
 nlohmann::json to_json(const data::RetrievalMetrics& metrics);

@@ -27,6 +27,16 @@ ReidModelOptions reid_model_from_json(const json& j) {
   } catch (const json::exception& e) {
     throw ValueError(cat("the stored network description is incomplete: ", e.what()));
   }
+  const auto within = [](const char* name, double value, double low, double high) {
+    TESSERA_CHECK(ValueError, value >= low && value <= high, "the stored network description has ",
+                  name, " ", value, ", expected ", low, " to ", high);
+  };
+  within("num_classes", static_cast<double>(o.net.num_classes), 1, 1e9);
+  within("bottleneck", static_cast<double>(o.net.bottleneck), 0, 65536);
+  within("dropout", o.net.dropout, 0, 1);
+  within("last_stride", static_cast<double>(o.net.last_stride), 1, 2);
+  within("height", static_cast<double>(o.height), 1, kMaxImageSide);
+  within("width", static_cast<double>(o.width), 1, kMaxImageSide);
   return o;
 }
 

@@ -15,7 +15,7 @@ struct ReidModelOptions {
   int64_t height = 256, width = 128;
 };
 nlohmann::json to_json(const ReidModelOptions& options);
-/// Throws ValueError naming a field that is missing or of the wrong kind.
+/// Throws ValueError naming a field that is missing, of the wrong kind or out of range.
 ReidModelOptions reid_model_from_json(const nlohmann::json& json);
 
 struct ReidTrainOptions {

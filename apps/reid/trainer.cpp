@@ -4,15 +4,15 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
-#include "apps/common/interrupt.h"
 #include "apps/common/log.h"
 #include "apps/common/progress.h"
+#include "apps/reid/weights.h"
 #include "autograd/engine.h"
 #include "data/codec.h"
 #include "data/loader.h"
 #include "io/atomic_file.h"
-#include "io/safetensors.h"
 #include "nn/io/checkpoint.h"
 #include "nn/io/weights.h"
 #include "nn/optim/schedule.h"
@@ -25,8 +25,6 @@ namespace {
 
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
-
-constexpr const char* kModelKey = "tessera.reid";
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -88,7 +86,8 @@ EpochRecord record_from(const json& line) {
 // One training run: everything that lives from the first batch to the last.
 class Trainer {
  public:
-  explicit Trainer(const ReidTrainOptions& options) : o_(options), log_(options.output.quiet) {
+  Trainer(const ReidTrainOptions& options, StopRequest stop)
+      : stop_(std::move(stop)), o_(options), log_(options.output.quiet) {
     check_options(o_);
     data_ = data::load_market1501(o_.data);
     TESSERA_CHECK(ValueError, data_.train_identities >= 2, o_.data.string(),
@@ -123,20 +122,21 @@ class Trainer {
                                      .seed = o_.seed,
                                      .on_corrupt = o_.skip_corrupt ? data::OnCorrupt::kSkip
                                                                    : data::OnCorrupt::kThrow});
-    // A folder that cannot be written is found now, not after the first epoch.
-    std::error_code error;
-    std::filesystem::create_directories(o_.out, error);
-    TESSERA_CHECK(IoError, !error, o_.out.string(), ": cannot be created: ", error.message());
+    make_output_folder(o_.out);
     if (!o_.resume.empty()) resume();
   }
 
   ReidTrainResult run() {
     const auto start = Clock::now();
     ReidTrainResult result;
-    while (epoch_ < o_.epochs && !interrupt_.requested()) {
+    // The run was stopped in the evaluation after its last epoch.
+    if (batch_ == 0 && evaluation_due() && history_.back().rank1 < 0) evaluate_epoch();
+    bool trained = false;
+    while (epoch_ < o_.epochs && !stopped()) {
       run_epoch();
       save_checkpoint();
       write_history();
+      trained = true;
     }
     if (epoch_ == o_.epochs) {
       save_reid_weights(o_.out / "net_last.safetensors", *net_, o_.model);
@@ -148,14 +148,27 @@ class Trainer {
       }
     }
     result.model = o_.model;
-    result.skipped_images = static_cast<int64_t>(loader_->skipped().size());
+    if (result.interrupted) result.checkpoint = what_to_resume(trained);
+    result.skipped_images = static_cast<int64_t>(skipped_.size());
     result.epochs = history_;
     result.seconds = seconds_since(start);
     return result;
   }
 
  private:
-  // Ends early when interrupted; then a later run goes on behind the last finished batch.
+  bool stopped() const { return stop_ && stop_(); }
+  std::filesystem::path checkpoint_path() const { return o_.out / "checkpoint.safetensors"; }
+
+  // Where nothing was trained there is nothing to lose but an earlier run's file.
+  std::filesystem::path what_to_resume(bool trained) const {
+    if (trained) return checkpoint_path();
+    if (!o_.resume.empty()) return o_.resume;
+    if (std::filesystem::exists(checkpoint_path())) return {};
+    save_checkpoint();
+    return checkpoint_path();
+  }
+
+  // Ends early when stopped; then a later run goes on behind the last finished batch.
   void run_epoch() {
     const auto start = Clock::now();
     schedule_->apply(*optimizer_, epoch_);
@@ -169,13 +182,15 @@ class Trainer {
     while (auto batch = next_batch()) {
       train_batch(*batch);
       done += batch->size();
-      progress.update(done, cat("loss ", rounded(loss_sum_ / static_cast<double>(seen_))));
-      if (interrupt_.requested() && batch_ < loader_->batches_per_epoch()) {
+      progress.update(done, cat("loss ", rounded(loss_sum_ / images_seen())));
+      if (stopped() && batch_ < loader_->batches_per_epoch()) {
+        name_skipped();
         partial_seconds_ += seconds_since(start);
         return;
       }
     }
     progress.finish();
+    name_skipped();
     finish_epoch(partial_seconds_ + seconds_since(start));
   }
 
@@ -189,7 +204,18 @@ class Trainer {
     }
   }
 
+  double images_seen() const { return static_cast<double>(std::max<int64_t>(seen_, 1)); }
+
+  // Each image that was left out is named once.
+  void name_skipped() {
+    for (const data::SkippedSample& sample : loader_->skipped())
+      if (skipped_.insert(sample.index).second) log_.warn("left out: ", sample.message);
+  }
+
   void train_batch(const data::Batch& batch) {
+    batch_ = batch.number + 1;
+    // What others left out may leave one image; it has no variance for batch norm.
+    if (batch.size() < 2) return;
     optimizer_->zero_grad();
     const models::ReidOutput out = net_->run(batch.images);
     const Tensor loss =
@@ -211,26 +237,29 @@ class Trainer {
     const std::vector<int64_t> truth = batch.labels.to_vector<int64_t>();
     for (size_t i = 0; i < truth.size(); ++i) correct_ += guess[i] == truth[i];
     seen_ += batch.size();
-    batch_ = batch.number + 1;
   }
 
   void finish_epoch(double seconds) {
-    const double seen = static_cast<double>(std::max<int64_t>(seen_, 1));
     EpochRecord record{.epoch = epoch_ + 1,
-                       .loss = loss_sum_ / seen,
-                       .accuracy = static_cast<double>(correct_) / seen,
+                       .loss = loss_sum_ / images_seen(),
+                       .accuracy = static_cast<double>(correct_) / images_seen(),
                        .lr = optimizer_->groups().back().lr,
                        .seconds = seconds};
     ++epoch_;
     batch_ = seen_ = correct_ = 0;
     loss_sum_ = partial_seconds_ = 0;
     history_.push_back(record);
-    if (o_.eval_every > 0 && epoch_ % o_.eval_every == 0 && epoch_ < o_.epochs) evaluate_epoch();
+    if (evaluation_due()) evaluate_epoch();
     const EpochRecord& done = history_.back();
     log_.info("epoch ", done.epoch, "/", o_.epochs, "  loss ", rounded(done.loss), "  accuracy ",
               rounded(done.accuracy), "  lr ", done.lr, "  ", rounded(done.seconds), " s",
               done.rank1 >= 0 ? cat("  Rank@1 ", rounded(done.rank1), "  mAP ", rounded(done.mAP))
                               : std::string());
+  }
+
+  // Whether an evaluation follows the last epoch; the very last one is run()'s.
+  bool evaluation_due() const {
+    return o_.eval_every > 0 && epoch_ > 0 && epoch_ % o_.eval_every == 0 && epoch_ < o_.epochs;
   }
 
   void evaluate_epoch() {
@@ -247,16 +276,16 @@ class Trainer {
     history_.back().mAP = metrics.mAP;
   }
 
-  // Nothing when interrupted.
+  // Nothing when stopped.
   std::optional<data::RetrievalMetrics> evaluate(bool save) {
     const auto extract = [&](const std::vector<data::ReidImage>& images, const char* label) {
       return extract_features(*net_, o_.model, images, o_.batch, o_.workers, label, o_.output,
-                              [&] { return interrupt_.requested(); });
+                              stop_);
     };
     const ReidFeatures query = extract(data_.query, "query");
-    if (interrupt_.requested()) return std::nullopt;
+    if (stopped()) return std::nullopt;
     const ReidFeatures gallery = extract(data_.gallery, "gallery");
-    if (interrupt_.requested()) return std::nullopt;
+    if (stopped()) return std::nullopt;
     if (save) save_features(o_.out, query, gallery);
     return data::evaluate(query.set(), gallery.set());
   }
@@ -268,7 +297,7 @@ class Trainer {
               " of another shape, ", report.unexpected.size(), " unused");
   }
 
-  nn::io::TrainingState training_state() {
+  nn::io::TrainingState training_state() const {
     nn::io::TrainingState state;
     state.model = net_.get();
     state.optimizer = optimizer_.get();
@@ -276,7 +305,7 @@ class Trainer {
     return state;
   }
 
-  void save_checkpoint() {
+  void save_checkpoint() const {
     nn::io::TrainingState state = training_state();
     json history = json::array();
     for (const EpochRecord& r : history_) history.push_back(json::parse(json_line(r)));
@@ -285,7 +314,7 @@ class Trainer {
                       {"loss_sum", loss_sum_}, {"correct", correct_},
                       {"seen", seen_},         {"seconds", partial_seconds_},
                       {"history", history}};
-    nn::io::save_checkpoint(o_.out / "checkpoint.safetensors", state);
+    nn::io::save_checkpoint(checkpoint_path(), state);
   }
 
   // What a resumed run must agree in, without nesting.
@@ -327,6 +356,12 @@ class Trainer {
     } catch (const json::exception& e) {
       throw IoError(cat(o_.resume.string(), ": the stored progress is incomplete: ", e.what()));
     }
+    TESSERA_CHECK(IoError,
+                  epoch_ >= 0 && epoch_ <= o_.epochs && std::ssize(history_) == epoch_ &&
+                      batch_ >= 0 && batch_ <= loader_->batches_per_epoch(),
+                  o_.resume.string(), ": the stored progress is damaged: epoch ", epoch_, " of ",
+                  o_.epochs, " with ", history_.size(), " records, batch ", batch_, " of ",
+                  loader_->batches_per_epoch());
     log_.info("resumed ", o_.resume.string(), " at epoch ", epoch_ + 1, ", batch ", batch_ + 1);
   }
 
@@ -343,7 +378,7 @@ class Trainer {
     return text;
   }
 
-  InterruptGuard interrupt_;  // first: a signal while the data is listed must not be lost either
+  StopRequest stop_;
   ReidTrainOptions o_;
   Log log_;
   data::Market1501 data_;
@@ -352,6 +387,7 @@ class Trainer {
   nn::SchedulePtr schedule_;
   std::unique_ptr<data::Loader> loader_;
   std::vector<EpochRecord> history_;
+  std::set<int64_t> skipped_;  // indices of the images left out
 
   // Where the run stands; all of it is in the checkpoint.
   int64_t epoch_ = 0, batch_ = 0;
@@ -361,32 +397,8 @@ class Trainer {
 
 }  // namespace
 
-ReidTrainResult train_reid(const ReidTrainOptions& options) { return Trainer(options).run(); }
-
-void save_reid_weights(const std::filesystem::path& path, models::ReidNet& net,
-                       const ReidModelOptions& model) {
-  nn::io::save_weights(net, path, {{kModelKey, to_json(model).dump()}});
-}
-
-std::shared_ptr<models::ReidNet> load_reid_weights(const std::filesystem::path& path,
-                                                   const ReidModelOptions& fallback,
-                                                   ReidModelOptions& model) {
-  const io::Safetensors file = io::read_safetensors(path);
-  model = fallback;
-  if (const auto found = file.metadata.find(kModelKey); found != file.metadata.end()) {
-    try {
-      model = reid_model_from_json(json::parse(found->second, nullptr, false));
-    } catch (const ValueError& e) {
-      throw ValueError(cat(path.string(), ": ", e.what()));
-    }
-  } else if (const Tensor last = file.find("classifier.classifier.0.weight"); last.defined()) {
-    TESSERA_CHECK(ValueError, last.rank() == 2, path.string(), ": the classifier weight has shape ",
-                  last.shape(), ", expected (classes, features)");
-    model.net.num_classes = last.shape()[0];
-  }
-  auto net = std::make_shared<models::ReidNet>(model.net);
-  nn::io::load_weights(*net, path);
-  return net;
+ReidTrainResult train_reid(const ReidTrainOptions& options, StopRequest stop) {
+  return Trainer(options, std::move(stop)).run();
 }
 
 }  // namespace tessera::apps

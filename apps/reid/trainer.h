@@ -13,9 +13,11 @@ struct ReidTrainResult {
   std::vector<EpochRecord> epochs;
   data::RetrievalMetrics metrics;  // of the final network; empty when interrupted
   ReidModelOptions model;          // with num_classes filled in
-  int64_t skipped_images = 0;
+  int64_t skipped_images = 0;      // unreadable ones, each counted once
   double seconds = 0;
-  bool interrupted = true;  // until the final evaluation is done
+  bool interrupted = true;           // until the final evaluation is done
+  std::filesystem::path checkpoint;  // after an interruption, what to resume; empty where nothing
+                                     // was trained and options.out has an earlier run's file
 };
 
 /// Trains a re-ID network on a Market-1501 folder and evaluates it. The recipe is the baseline's:
@@ -23,20 +25,12 @@ struct ReidTrainResult {
 /// a step after two thirds of the epochs (or cosine), warm-up by scaling the loss; pad-crop-flip
 /// and optional erasing. Incomplete last batches are dropped.
 ///
-/// Files in options.out: checkpoint.safetensors after every epoch and on Ctrl-C (resume goes on bit
-/// for bit), net_last.safetensors, train.jsonl (a line per epoch), curves.png, features.npz and
+/// Files in options.out: checkpoint.safetensors after every epoch and when stopped (resume goes on
+/// bit for bit), net_last.safetensors, train.jsonl (a line per epoch), curves.png, features.npz and
 /// images.json of the test set.
+/// `stop` is asked after every batch; once it says yes the run ends with a checkpoint.
 /// Throws ValueError (options, one identity only, batch larger than the set, checkpoint of another
 /// run), IoError naming the file.
-ReidTrainResult train_reid(const ReidTrainOptions& options);
-
-/// Weights with the network's description in the metadata.
-void save_reid_weights(const std::filesystem::path& path, models::ReidNet& net,
-                       const ReidModelOptions& model);
-/// Builds the network a weight file describes, or `fallback` with num_classes read from the file's
-/// classifier, and loads it strictly. Throws IoError / ValueError naming the file.
-std::shared_ptr<models::ReidNet> load_reid_weights(const std::filesystem::path& path,
-                                                   const ReidModelOptions& fallback,
-                                                   ReidModelOptions& model);
+ReidTrainResult train_reid(const ReidTrainOptions& options, StopRequest stop = {});
 
 }  // namespace tessera::apps

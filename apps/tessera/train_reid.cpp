@@ -7,6 +7,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Train and evaluate person re-identification networks"};
   app.name("train_reid");
   app.set_version_flag("--version", TESSERA_VERSION);
+  app.footer("Options alone mean train: train_reid --data DIR");
   tessera::apps::add_reid_commands(app);
   std::vector<std::string> args{argv + 1, argv + argc};
   const bool global =

@@ -22,13 +22,13 @@ KReciprocal::KReciprocal(const RetrievalSet& query, const RetrievalSet& gallery,
       queries_(query.rows()),
       rows_(query.rows() + gallery.rows()),
       dim_(query.dim) {
-  TESSERA_CHECK(ValueError, options.k1 >= 1 && options.k2 >= 1 && options.k2 <= options.k1 + 1,
+  TESSERA_CHECK(ValueError, options.k1 >= 1 && options.k2 >= 1 && options.k2 - 1 <= options.k1,
                 "k-reciprocal re-ranking: expected k1 >= 1 and 1 <= k2 <= k1 + 1, got k1 ",
                 options.k1, ", k2 ", options.k2);
   TESSERA_CHECK(ValueError, options.lambda >= 0 && options.lambda <= 1,
                 "k-reciprocal re-ranking: lambda must be in [0, 1], got ", options.lambda);
   features_ = join_features(query, gallery);
-  kept_ = std::min(options.k1 + 1, rows_);
+  kept_ = std::min(options.k1, rows_ - 1) + 1;
   find_neighbours();
   SparseRows v = encode();
   if (options_.k2 != 1) v = expand(v);
@@ -59,7 +59,7 @@ void KReciprocal::find_neighbours() {
 
 // R(i, k), nearest first.
 std::vector<int32_t> KReciprocal::reciprocal(int64_t i, int64_t k) const {
-  const int64_t count = std::min(k + 1, kept_);
+  const int64_t count = std::min(k, kept_ - 1) + 1;
   std::vector<int32_t> mutual;
   for (int64_t t = 0; t < count; ++t) {
     const int32_t j = neighbours_[i * kept_ + t];

@@ -16,8 +16,9 @@ class Block : public nn::Module {
  public:
   Tensor forward(const Tensor& x) override {
     Tensor y = x;
-    for (size_t i = 0; i + 1 < steps_.size(); ++i) y = steps_[i].forward(y, true);
-    return steps_.back().forward(y, true, downsample_ ? downsample_->forward(x, false) : x);
+    for (size_t i = 0; i + 1 < steps_.size(); ++i) y = steps_[i].forward(y, Activation::relu);
+    return steps_.back().forward(y, Activation::relu,
+                                 downsample_ ? downsample_->forward(x, Activation::none) : x);
   }
 
  protected:
@@ -82,6 +83,10 @@ ResNet::ResNet(const ResNetConfig& config) {
   TESSERA_CHECK(ValueError, config.last_stride == 1 || config.last_stride == 2,
                 "ResNet: last_stride must be 1 or 2, got ", config.last_stride);
   TESSERA_CHECK(ValueError, config.num_classes >= 0, "ResNet: num_classes must not be negative");
+  TESSERA_CHECK(ValueError,
+                config.bottleneck || (config.groups == 1 && config.width_per_group == 64),
+                "ResNet: only bottleneck blocks have groups and a width, got groups ",
+                config.groups, " and width_per_group ", config.width_per_group);
   const auto conv1 = make_module<Conv2d>("conv1", 3, 64, 7,
                                          Conv2d::Options{.stride = 2, .padding = 3, .bias = false});
   stem_.emplace(conv1, make_module<BatchNorm>("bn1", 64));
@@ -113,7 +118,7 @@ std::shared_ptr<nn::Sequential> ResNet::make_stage(const ResNetConfig& config, i
 Tensor ResNet::features(const Tensor& x) {
   TESSERA_CHECK(ShapeError, x.rank() == 4 && x.shape()[3] == 3,
                 "ResNet: expected images (N, H, W, 3), got ", x.shape());
-  Tensor y = stem_->forward(x, true);
+  Tensor y = stem_->forward(x, Activation::relu);
   y = max_pool2d(y, {.kernel = 3, .stride = 2, .padding = 1});
   for (const auto& layer : layers_) y = layer->forward(y);
   return y;

@@ -15,7 +15,7 @@ namespace tessera::models {
 struct ResNetConfig {
   bool bottleneck = true;  ///< 1x1 - 3x3 - 1x1 blocks (expansion 4), otherwise 3x3 - 3x3
   std::array<int64_t, 4> depths{3, 4, 6, 3};
-  int64_t groups = 1;            ///< of the 3x3 convolution (ResNeXt)
+  int64_t groups = 1;            ///< of a bottleneck's 3x3 convolution (ResNeXt)
   int64_t width_per_group = 64;  ///< channels per group at the first stage (wide ResNet: 128)
   int64_t num_classes = 1000;    ///< 0: no fc, forward() returns pooled features
   int64_t last_stride = 2;       ///< of the last stage; 1 keeps resolution, as re-ID uses it

@@ -1,5 +1,7 @@
 #include "nn/io/checkpoint.h"
 
+#include <utility>
+
 #include "io/safetensors.h"
 #include "nn/io/published.h"
 
@@ -46,34 +48,50 @@ void save_checkpoint(const std::filesystem::path& path, const TrainingState& sta
     const Generator::State g = state.generator->state();
     header["generator"] = {g.seed, g.stream, g.block};
   }
-  tessera::io::write_safetensors(path, tensors, {{kKey, header.dump()}});
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const json::exception& e) {  // strings that are not UTF-8
+    throw ValueError(cat(path.string(), ": the progress cannot be written: ", e.what()));
+  }
+  tessera::io::write_safetensors(path, tensors, {{kKey, text}});
 }
 
 void load_checkpoint(const std::filesystem::path& path, TrainingState& state) {
   const tessera::io::Safetensors file = tessera::io::read_safetensors(path);
   const json header = parse_header(file, path);
   try {
-    // What can be found wrong without changing anything comes first.
+    // All that can be found wrong is found before anything changes.
+    json progress = header["progress"];
     const auto words = header.value("generator", std::vector<uint64_t>{});
     const auto ema_updates = header.value("ema_updates", int64_t{0});
     TESSERA_CHECK(ValueError, !state.optimizer || has_prefix(file, "optimizer."),
                   "holds no optimizer state");
     TESSERA_CHECK(ValueError, !state.ema || has_prefix(file, "ema."), "holds no moving average");
     TESSERA_CHECK(ValueError, !state.generator || words.size() == 3, "holds no generator state");
-    if (state.model)
-      state.model->load_state_dict(
-          take_published(file.tensors, "model.", state.model->state_dict()));
+    TESSERA_CHECK(ValueError, ema_updates >= 0, "the moving average counts ", ema_updates,
+                  " updates");
+    StateDict model, average;
+    if (state.model) {
+      model = take_published(file.tensors, "model.", state.model->state_dict());
+      state.model->check_state_dict(model);
+    }
+    if (state.ema) {
+      average = take_published(file.tensors, "ema.", state.ema->state());
+      state.ema->check_state(average);
+    }
+    // Checks itself as a whole; what follows cannot fail any more.
     if (state.optimizer)
       state.optimizer->load_state(take_published(file.tensors, "optimizer.", {}));
-    if (state.ema)
-      state.ema->load(take_published(file.tensors, "ema.", state.ema->state()), ema_updates);
+    if (state.model) state.model->load_state_dict(model);
+    if (state.ema) state.ema->load(average, ema_updates);
     if (state.generator) state.generator->set_state({words[0], words[1], words[2]});
+    state.progress = std::move(progress);
   } catch (const ValueError& e) {
     throw ValueError(cat(path.string(), ": ", e.what()));
   } catch (const json::exception& e) {
     throw IoError(cat(path.string(), ": the checkpoint header is damaged: ", e.what()));
   }
-  state.progress = header["progress"];
 }
 
 json read_checkpoint_progress(const std::filesystem::path& path) {

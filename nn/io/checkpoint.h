@@ -22,13 +22,13 @@ struct TrainingState {
 
 /// Writes one safetensors file: "model.*" (torch's names and layouts), "optimizer.*", "ema.*", and
 /// the generator and `progress` as JSON in its metadata. Atomic: a crash or a full disk leaves the
-/// previous checkpoint. IoError naming the file.
+/// previous checkpoint. IoError naming the file, ValueError for progress that is no JSON text.
 void save_checkpoint(const std::filesystem::path& path, const TrainingState& state);
 
 /// Restores everything that `state` names, so that the run goes on bit for bit, and sets
 /// state.progress. Throws IoError for a damaged file or one that is no checkpoint, ValueError
-/// listing every difference when it belongs to another network or optimizer. The model is changed
-/// only if it fits.
+/// listing the differences of the first part that belongs to another network or optimizer. Then
+/// nothing that `state` names is changed.
 void load_checkpoint(const std::filesystem::path& path, TrainingState& state);
 
 /// The `progress` of a checkpoint without its tensors applied: to choose the network first.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/node.h"
 #include "nn/init.h"
 #include "nn/mac_counter.h"
 
@@ -30,11 +31,14 @@ Conv2d::Conv2d(int64_t in, int64_t out, Size2 kernel, Options o) : options(o) {
 }
 
 Tensor Conv2d::forward(const Tensor& x) {
-  const Tensor y = conv2d(x, weight, bias,
-                          {.stride = options.stride,
-                           .padding = options.padding,
-                           .dilation = options.dilation,
-                           .groups = options.groups});
+  const Conv2dOptions geometry{.stride = options.stride,
+                               .padding = options.padding,
+                               .dilation = options.dilation,
+                               .groups = options.groups};
+  const bool fuse = options.activation != Activation::none && !is_recorded({x, weight, bias});
+  const Tensor y =
+      fuse ? conv2d_fused(x, weight, {.bias = bias, .activation = options.activation}, geometry)
+           : activate(conv2d(x, weight, bias, geometry), options.activation);
   MacCounter::add(y.numel() / std::max<int64_t>(y.shape()[3], 1) * weight.numel());
   return y;
 }

@@ -7,16 +7,18 @@
 #include "ops/index/view.h"
 #include "ops/pointwise/arithmetic.h"
 #include "ops/pointwise/power.h"
-#include "ops/pointwise/relu.h"
 
 namespace tessera::nn {
 
+ConvNorm::ConvNorm(std::shared_ptr<Conv2d> conv, std::shared_ptr<BatchNorm> norm)
+    : conv_(std::move(conv)), norm_(std::move(norm)) {
+  TESSERA_CHECK(ValueError, conv_->options.activation == Activation::none,
+                "ConvNorm: the activation comes after the norm, not with the convolution");
+}
+
 bool ConvNorm::fusable(const Tensor& x, const Tensor& residual) const {
-  if (norm_->training()) return false;
-  if (!grad_enabled()) return true;
-  for (const Tensor& t : {x, residual, conv_->weight, conv_->bias, norm_->weight, norm_->bias})
-    if (t.defined() && t.requires_grad()) return false;
-  return true;
+  return !norm_->training() &&
+         !is_recorded({x, residual, conv_->weight, conv_->bias, norm_->weight, norm_->bias});
 }
 
 const ConvNorm::Folded& ConvNorm::fold() {
@@ -48,15 +50,15 @@ const ConvNorm::Folded& ConvNorm::fold() {
   return *folded_;
 }
 
-Tensor ConvNorm::forward(const Tensor& x, bool with_relu, const Tensor& residual) {
+Tensor ConvNorm::forward(const Tensor& x, Activation activation, const Tensor& residual) {
   if (!fusable(x, residual)) {
     folded_.reset();
     Tensor y = norm_->forward(conv_->forward(x));
     if (residual.defined()) y = y + residual;
-    return with_relu ? relu(y) : y;
+    return activate(y, activation);
   }
   const Folded& f = fold();
-  const Tensor y = conv2d_fused(x, f.weight, {f.bias, residual, with_relu},
+  const Tensor y = conv2d_fused(x, f.weight, {f.bias, residual, activation},
                                 {.stride = conv_->options.stride,
                                  .padding = conv_->options.padding,
                                  .dilation = conv_->options.dilation,

@@ -5,7 +5,7 @@
 
 namespace tessera::nn {
 
-/// A convolution followed by batch norm, an optional residual sum and an optional ReLU, run as one.
+/// A convolution followed by batch norm, an optional residual sum and an activation, run as one.
 /// Not a module: the two layers stay children of their owner under their own names.
 ///
 /// Where nothing is recorded and the norm is in evaluation mode, the norm is folded into the
@@ -15,11 +15,11 @@ namespace tessera::nn {
 /// tensors changes or training goes on. Otherwise the layers run one after the other.
 class ConvNorm {
  public:
-  ConvNorm(std::shared_ptr<Conv2d> conv, std::shared_ptr<BatchNorm> norm)
-      : conv_(std::move(conv)), norm_(std::move(norm)) {}
+  /// Throws ValueError when the convolution has an activation of its own.
+  ConvNorm(std::shared_ptr<Conv2d> conv, std::shared_ptr<BatchNorm> norm);
 
   /// x as Conv2d takes it; `residual` has the output's shape or is undefined.
-  Tensor forward(const Tensor& x, bool relu, const Tensor& residual = {});
+  Tensor forward(const Tensor& x, Activation activation, const Tensor& residual = {});
 
  private:
   struct Folded {

@@ -34,9 +34,12 @@ Optimizer::Optimizer(std::vector<ParameterGroup> groups, double lr, double weigh
                 g.weight_decay.value_or(weight_decay)};
     TESSERA_CHECK(ValueError, group.lr >= 0 && group.weight_decay >= 0, "optimizer: learning rate ",
                   group.lr, " and weight decay ", group.weight_decay, " must not be negative");
-    for (const Tensor& p : group.parameters)
+    for (const Tensor& p : group.parameters) {
+      TESSERA_CHECK(ValueError, p.is_leaf(), "optimizer: a tensor of shape ", p.shape(),
+                    " is not a leaf and never gets a gradient");
       TESSERA_CHECK(ValueError, seen.insert(p.impl_ptr().get()).second,
                     "optimizer: a parameter of shape ", p.shape(), " appears twice");
+    }
     groups_.push_back(std::move(group));
   }
   state_.resize(seen.size());
@@ -124,9 +127,11 @@ void Optimizer::load_state(const OptimizerState& state) {
       steps.size() != flat.size())
     problems += cat("\nthe state has ", lr.size(), " groups and ", steps.size(),
                     " parameters, the optimizer ", groups_.size(), " and ", flat.size());
-  for (size_t i = 0; i < std::min(steps.size(), flat.size()); ++i)
+  for (size_t i = 0; i < std::min(steps.size(), flat.size()); ++i) {
+    if (steps[i] < 0) problems += cat("\nparameter ", i, " has made ", steps[i], " steps");
     for (const std::string& name : names)
       if (steps[i] > 0 && !restored[i].contains(name)) problems += cat("\nmissing ", i, ".", name);
+  }
   TESSERA_CHECK(ValueError, problems.empty(), "the state does not fit the optimizer:", problems);
   for (size_t g = 0; g < groups_.size(); ++g) {
     groups_[g].lr = lr[g];

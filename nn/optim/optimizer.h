@@ -17,7 +17,7 @@ struct ParameterGroup {
   std::optional<double> weight_decay{};
 };
 
-/// The state of an optimizer by name ("<parameter>.<buffer>", "group.<g>.lr"), for checkpoints.
+/// The state of an optimizer by name, for checkpoints; see Optimizer::state().
 using OptimizerState = std::vector<StateEntry>;
 
 /// Base of all optimizers. step() skips parameters without a gradient (including their decay), as
@@ -31,7 +31,7 @@ class Optimizer {
     double weight_decay;
   };
 
-  /// Throws ValueError for a parameter that appears twice or a negative lr or decay.
+  /// Throws ValueError for a parameter that appears twice or is no leaf, or a negative lr or decay.
   Optimizer(std::vector<ParameterGroup> groups, double lr, double weight_decay);
   virtual ~Optimizer() = default;
   Optimizer(const Optimizer&) = delete;

@@ -123,6 +123,8 @@ SchedulePtr chained_schedule(std::vector<SchedulePtr> parts, std::vector<int64_t
                     std::is_sorted(milestones.begin(), milestones.end()),
                 "chained_schedule: ", parts.size(), " schedules need ", parts.size(),
                 " - 1 ascending milestones, got ", milestones.size());
+  for (const SchedulePtr& part : parts)
+    TESSERA_CHECK(ValueError, part, "chained_schedule: a schedule is null");
   return make([=](double initial, int64_t t) {
     const auto passed = std::upper_bound(milestones.begin(), milestones.end(), t);
     const auto i = static_cast<size_t>(passed - milestones.begin());

@@ -9,12 +9,12 @@ namespace tessera {
 namespace {
 
 void check_options(std::string_view op, const Conv2dOptions& o) {
-  TESSERA_CHECK(ValueError, o.stride.h >= 1 && o.stride.w >= 1, op,
-                ": stride must be at least 1, got ", o.stride);
-  TESSERA_CHECK(ValueError, o.padding.h >= 0 && o.padding.w >= 0, op,
-                ": padding must not be negative, got ", o.padding);
-  TESSERA_CHECK(ValueError, o.dilation.h >= 1 && o.dilation.w >= 1, op,
-                ": dilation must be at least 1, got ", o.dilation);
+  TESSERA_CHECK(ValueError, in_option_range(o.stride, 1), op,
+                ": stride must be at least 1 (and below 2^31), got ", o.stride);
+  TESSERA_CHECK(ValueError, in_option_range(o.padding, 0), op,
+                ": padding must not be negative (and below 2^31), got ", o.padding);
+  TESSERA_CHECK(ValueError, in_option_range(o.dilation, 1), op,
+                ": dilation must be at least 1 (and below 2^31), got ", o.dilation);
   TESSERA_CHECK(ValueError, o.groups >= 1, op, ": groups must be at least 1, got ", o.groups);
 }
 
@@ -146,10 +146,8 @@ Tensor conv2d_fused(const Tensor& x, const Tensor& w, const ConvEpilogue& epilog
   check_pair(op, x, w, "weight");
   const Shape shape = output_shape(op, x.shape(), w.shape(), options);
   check_bias(op, epilogue.bias, x, w.size(0));
-  bool recorded = false;
-  for (const Tensor& t : {x, w, epilogue.bias, epilogue.residual})
-    recorded |= grad_enabled() && t.defined() && t.requires_grad();
-  TESSERA_CHECK(Error, !recorded, op, ": is for inference and records no gradient; use conv2d");
+  TESSERA_CHECK(Error, !is_recorded({x, w, epilogue.bias, epilogue.residual}), op,
+                ": is for inference and records no gradient; use conv2d");
   ConvEpilogue dense = epilogue;
   if (dense.bias.defined()) dense.bias = view::contiguous(dense.bias);
   if (dense.residual.defined()) {
@@ -196,6 +194,10 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& w, const Tensor& bias,
                 ws, " for input ", xs);
   TESSERA_CHECK(ShapeError, xs[3] == ws[0], op, ": weight ", ws, " expects ", ws[0],
                 " input channels, got input ", xs);
+  TESSERA_CHECK(ShapeError, ws[0] % o.groups == 0, op, ": groups=", o.groups,
+                " does not divide the ", ws[0], " input channels of weight ", ws, ", input ", xs);
+  TESSERA_CHECK(ShapeError, xs[1] >= 1 && xs[2] >= 1 && ws[1] >= 1 && ws[2] >= 1, op, ": input ",
+                xs, " or weight ", ws, " has no pixels");
   const Size2 extra = o.output_padding;
   TESSERA_CHECK(
       ValueError, extra.h >= 0 && extra.w >= 0 && extra.h < o.stride.h && extra.w < o.stride.w, op,

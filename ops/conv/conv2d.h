@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ops/pointwise/activation.h"
 #include "ops/size2.h"
 #include "tensor/kernel_slot.h"
 #include "tensor/tensor.h"
@@ -68,12 +69,13 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& w, const Tensor& bias = {
 struct ConvEpilogue {
   Tensor bias{};      ///< (O) or undefined: added
   Tensor residual{};  ///< of the output's shape or undefined: added
-  bool relu = false;
+  /// Applied last. Unlike the operators, oneDNN's f32 kernels turn NaN into 0 here.
+  Activation activation = Activation::none;
 };
 
 /// conv2d with its epilogue in one pass over the output, for inference: throws Error when a
-/// gradient would have to be recorded. Shapes, options and further errors as conv2d; residual must
-/// have the output's shape (ShapeError).
+/// gradient would have to be recorded. In f32 on the CPU, oneDNN's relu makes 0 of NaN. Shapes,
+/// options and further errors as conv2d; residual must have the output's shape (ShapeError).
 Tensor conv2d_fused(const Tensor& x, const Tensor& w, const ConvEpilogue& epilogue,
                     const Conv2dOptions& options = {});
 

@@ -12,16 +12,18 @@ using conv::ConvShape;
 
 bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
 
-// y := relu(y + residual), for the kernels that have no such epilogue of their own.
+// y := activation(y + residual), for the kernels that have no such epilogue of their own.
 template <class T>
 void finish(const ConvEpilogue& epilogue, int64_t count, T* y) {
-  if (!epilogue.residual.defined() && !epilogue.relu) return;
+  const bool active = epilogue.activation != Activation::none;
+  if (!epilogue.residual.defined() && !active) return;
+  const conv::Clamp<T> clamp(epilogue.activation);
   const T* residual = epilogue.residual.defined() ? epilogue.residual.data<T>() : nullptr;
   parallel_for(0, count, 16384, [&](int64_t begin, int64_t end) {
     if (residual)
       for (int64_t i = begin; i < end; ++i) y[i] += residual[i];
-    if (epilogue.relu)
-      for (int64_t i = begin; i < end; ++i) y[i] = y[i] < 0 ? T(0) : y[i];
+    if (active)
+      for (int64_t i = begin; i < end; ++i) y[i] = clamp(y[i]);
   });
 }
 
@@ -34,6 +36,8 @@ void forward_typed(const ConvShape& s, const T* x, const Tensor& w, const ConvEp
   conv::plain::forward(s, x, filters, bias, y);
 #else
   if (conv::depthwise::applies(s)) {
+    if (!epilogue.residual.defined())
+      return conv::depthwise::forward(s, x, filters, bias, y, epilogue.activation);
     conv::depthwise::forward(s, x, filters, bias, y);
     return finish(epilogue, s.n * s.ho * s.wo * s.o, y);
   }
@@ -76,7 +80,8 @@ void conv2d_cpu(const Tensor& x, const Tensor& w, const ConvEpilogue& epilogue,
   if (is_half(x.dtype())) {
     Tensor y32 = empty(y.shape(), DType::f32);
     conv2d_cpu(to_f32(x), to_f32(w),
-               {to_f32(epilogue.bias), to_f32(epilogue.residual), epilogue.relu}, options, y32);
+               {to_f32(epilogue.bias), to_f32(epilogue.residual), epilogue.activation}, options,
+               y32);
     return copy_(y, y32);
   }
   const ConvShape s = conv::make_shape(x.shape(), w.shape(), y.shape(), options);

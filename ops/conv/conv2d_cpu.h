@@ -1,5 +1,7 @@
 #pragma once
 
+#include <limits>
+
 #include "ops/conv/conv2d.h"
 
 /// The CPU kernels behind the convolution slots, for conv2d_cpu.cpp to choose from and for tests to
@@ -18,6 +20,25 @@ struct ConvShape {
   bool operator==(const ConvShape&) const = default;
 };
 ConvShape make_shape(const Shape& x, const Shape& w, const Shape& y, const Conv2dOptions& options);
+
+/// Every activation of an epilogue is a clamp; bounds that do not bind are infinite.
+template <class T>
+struct Clamp {
+  T low = -std::numeric_limits<T>::infinity(), high = std::numeric_limits<T>::infinity();
+
+  Clamp() = default;
+  explicit Clamp(Activation activation) {
+    if (activation != Activation::none) low = 0;
+    if (activation == Activation::relu6) high = 6;
+  }
+  /// NaN passes. V is T or a vector of it.
+  template <class V>
+  V operator()(V v) const {
+    const V lo = V{} + low, hi = V{} + high;
+    v = v < lo ? lo : v;
+    return v > hi ? hi : v;
+  }
+};
 
 /// The specification: nested loops, parallel over output rows. T is float or double.
 namespace plain {
@@ -46,7 +67,8 @@ namespace depthwise {
 /// False for a single input channel, which is better off as an ordinary convolution.
 bool applies(const ConvShape& s);
 template <class T>
-void forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y);
+void forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y,
+             Activation activation = Activation::none);
 template <class T>
 void input_grad(const ConvShape& s, const T* g, const T* w, T* gx);
 template <class T>

@@ -74,11 +74,12 @@ struct Offset {
 
 template <class T>
 struct Gather {
-  const T* in;       // one image (in.h, in.w, C)
-  T* out;            // one output row (out.w, C)
+  const T* in;       // the images (N, in.h, in.w, C), later from the first row of one output row
+  T* out;            // (N, out.h, out.w, C), later that output row
   const T* filters;  // (KH KW, C)
   const T* bias;
   int64_t channels;
+  Clamp<T> clamp{};
 };
 
 // `Count` outputs of a run, U vectors of channels from c on. `next` and `out_next` are the steps
@@ -102,7 +103,7 @@ inline void gather_channels(const Gather<T>& a, std::span<const Offset> taps, in
   }
   for (int i = 0; i < Count; ++i)
     for (int u = 0; u < U; ++u)
-      *reinterpret_cast<V*>(out + i * out_next + c + u * kLanes) = acc[i][u];
+      *reinterpret_cast<V*>(out + i * out_next + c + u * kLanes) = a.clamp(acc[i][u]);
 }
 
 // Channels [begin, end) of `Count` outputs from `first` on: pairs of vectors, then one vector, then
@@ -166,8 +167,8 @@ class RowTaps {
 // out (N, vertical.out, horizontal.out, C) from in (N, vertical.in, horizontal.in, C). Where the
 // filters are too large for the first-level cache, a row is walked once per block of channels.
 template <class T>
-void gather(const Axis& vertical, const Axis& horizontal, int64_t images, int64_t channels,
-            const T* in, const T* filters, const T* bias, T* out) {
+void gather(const Axis& vertical, const Axis& horizontal, int64_t images, const Gather<T>& all) {
+  const int64_t channels = all.channels;
   const bool whole =
       vertical.k * horizontal.k * channels * static_cast<int64_t>(sizeof(T)) <= kFilterBytes;
   const int64_t block = whole ? channels : kBlockVectors * cpu::Vector<T>::kLanes;
@@ -178,8 +179,9 @@ void gather(const Axis& vertical, const Axis& horizontal, int64_t images, int64_
     for (int64_t r = begin; r < end; ++r) {
       const std::vector<Tap> rows = vertical.taps(r % vertical.out);
       const int64_t first = rows.empty() ? 0 : rows.front().at;
-      const Gather<T> a{in + (r / vertical.out * vertical.in + first) * in_row,
-                        out + r * horizontal.out * channels, filters, bias, channels};
+      Gather<T> a = all;
+      a.in += (r / vertical.out * vertical.in + first) * in_row;
+      a.out += r * horizontal.out * channels;
       const Offset* const taps = row_taps.get(rows);
       for (int64_t c = 0; c < channels; c += block) {
         const Offset* of_run = taps;
@@ -278,15 +280,17 @@ ConvShape with_repeated_channels(ConvShape s) {
 bool applies(const ConvShape& s) { return s.groups == s.c && s.c > 1 && s.o > 0; }
 
 template <class T>
-void forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y) {
+void forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y,
+             Activation activation) {
   if (s.o != s.c) {
     const Tensor wide = repeat_channels(x, s.n * s.h * s.w, s.c, s.o / s.c);
-    return forward(with_repeated_channels(s), wide.data<T>(), w, bias, y);
+    return forward(with_repeated_channels(s), wide.data<T>(), w, bias, y, activation);
   }
   const Tensor filters = empty({s.kh * s.kw, s.c}, dtype_of<T>());
   transpose(w, s.c, s.kh * s.kw, filters.data<T>());
   gather(Axis{s.ho, s.h, s.kh, s.sh, s.ph, s.dh, false},
-         Axis{s.wo, s.w, s.kw, s.sw, s.pw, s.dw, false}, s.n, s.c, x, filters.data<T>(), bias, y);
+         Axis{s.wo, s.w, s.kw, s.sw, s.pw, s.dw, false}, s.n,
+         Gather<T>{x, y, filters.data<T>(), bias, s.c, Clamp<T>(activation)});
 }
 
 template <class T>
@@ -308,8 +312,8 @@ void input_grad(const ConvShape& s, const T* g, const T* w, T* gx) {
   const Tensor filters = empty({s.kh * s.kw, s.c}, dtype_of<T>());
   transpose(w, s.c, s.kh * s.kw, filters.data<T>());
   gather(Axis{s.h, s.ho, s.kh, s.sh, s.ph, s.dh, true},
-         Axis{s.w, s.wo, s.kw, s.sw, s.pw, s.dw, true}, s.n, s.c, g, filters.data<T>(),
-         static_cast<const T*>(nullptr), gx);
+         Axis{s.w, s.wo, s.kw, s.sw, s.pw, s.dw, true}, s.n,
+         Gather<T>{g, gx, filters.data<T>(), nullptr, s.c});
 }
 
 template <class T>
@@ -333,8 +337,10 @@ void weight_grad(const ConvShape& s, const T* g, const T* x, T* gw) {
   transpose(sums, s.kh * s.kw, s.c, gw);
 }
 
-template void forward(const ConvShape&, const float*, const float*, const float*, float*);
-template void forward(const ConvShape&, const double*, const double*, const double*, double*);
+template void forward(const ConvShape&, const float*, const float*, const float*, float*,
+                      Activation);
+template void forward(const ConvShape&, const double*, const double*, const double*, double*,
+                      Activation);
 template void input_grad(const ConvShape&, const float*, const float*, float*);
 template void input_grad(const ConvShape&, const double*, const double*, double*);
 template void weight_grad(const ConvShape&, const float*, const float*, float*);

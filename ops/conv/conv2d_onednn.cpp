@@ -26,7 +26,8 @@ using cpu::onednn::stream;
 
 // What a forward plan does after the sum of products; its tensors are arguments.
 struct PostOps {
-  bool bias = false, residual = false, relu = false;
+  bool bias = false, residual = false;
+  Activation activation = Activation::none;
   bool operator==(const PostOps&) const = default;
 };
 
@@ -49,8 +50,8 @@ struct KeyHash {
     for (int64_t v : {s.n, s.h, s.w, s.c, s.o, s.kh, s.kw, s.ho, s.wo, s.sh, s.sw, s.ph, s.pw, s.dh,
                       s.dw, s.groups})
       mix(v);
-    mix(static_cast<int64_t>(key.pass) * 8 + key.post.bias + 2 * key.post.residual +
-        4 * key.post.relu);
+    mix(static_cast<int64_t>(key.pass) * 4 + key.post.bias + 2 * key.post.residual);
+    mix(static_cast<int64_t>(key.post.activation));
     mix(key.threads);
     return static_cast<size_t>(hash);
   }
@@ -127,7 +128,10 @@ std::shared_ptr<Plan> make_onednn_plan(const Key& key) {
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   dnnl::post_ops post;
   if (key.post.residual) post.append_binary(algorithm::binary_add, d.y);
-  if (key.post.relu) post.append_eltwise(1.0f, algorithm::eltwise_relu, 0.0f, 0.0f);
+  if (key.post.activation == Activation::relu)
+    post.append_eltwise(1.0f, algorithm::eltwise_relu, 0.0f, 0.0f);
+  if (key.post.activation == Activation::relu6)
+    post.append_eltwise(1.0f, algorithm::eltwise_clip, 0.0f, 6.0f);
   attr.set_post_ops(post);
   const auto direct = algorithm::convolution_direct;
   const bool inference = key.pass == Pass::forward || pointwise;
@@ -259,7 +263,8 @@ memory constant(const Desc& desc, const void* data) {
 bool forward(const ConvShape& s, const float* x, const Tensor& w, const ConvEpilogue& epilogue,
              float* y) {
   const Tensor &bias = epilogue.bias, &residual = epilogue.residual;
-  const auto plan = plan_for(s, Pass::forward, {bias.defined(), residual.defined(), epilogue.relu});
+  const auto plan =
+      plan_for(s, Pass::forward, {bias.defined(), residual.defined(), epilogue.activation});
   if (!plan->vectorised) return false;
   const auto packed = pack(*plan, w);
   Arguments arguments{

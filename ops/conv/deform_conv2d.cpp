@@ -1,8 +1,13 @@
 #include "ops/conv/deform_conv2d.h"
 
+#include <cmath>
+
 #include "autograd/apply.h"
+#include "autograd/engine.h"
 #include "ops/conv/conv2d.h"
+#include "ops/index/gather.h"
 #include "ops/index/view.h"
+#include "ops/pointwise/arithmetic.h"
 #include "ops/reduce/sum.h"
 #include "tensor/view.h"
 
@@ -15,10 +20,10 @@ Tensor dense(const Tensor& t) { return t.defined() ? view::contiguous(t) : t; }
 Shape check_columns(std::string_view op, const Tensor& x, const Tensor& offset, const Tensor& mask,
                     Size2 k, const DeformConv2dOptions& o) {
   TESSERA_CHECK(ValueError,
-                o.stride.h >= 1 && o.stride.w >= 1 && o.dilation.h >= 1 && o.dilation.w >= 1 &&
-                    o.padding.h >= 0 && o.padding.w >= 0,
-                op, ": needs stride and dilation >= 1 and padding >= 0, got ", o.stride, ", ",
-                o.dilation, ", ", o.padding);
+                in_option_range(o.stride, 1) && in_option_range(o.dilation, 1) &&
+                    in_option_range(o.padding, 0),
+                op, ": needs stride and dilation >= 1 and padding >= 0 (below 2^31), got ",
+                o.stride, ", ", o.dilation, ", ", o.padding);
   TESSERA_CHECK(ValueError, o.groups >= 1 && o.deform_groups >= 1, op,
                 ": groups and deform_groups must be at least 1, got ", o.groups, " and ",
                 o.deform_groups);
@@ -49,6 +54,73 @@ Shape check_columns(std::string_view op, const Tensor& x, const Tensor& offset, 
   return {xs[0], ho, wo, k.h * k.w * xs[3]};
 }
 
+// The pieces of the samples that are linear in the offsets, per (N, Ho, Wo, deform group, tap): the
+// position between pixels is slope * offset + shift; corner k = 2 * dy + dx is row index[k] of the
+// (pixels * deform groups, channels) image and counts valid[k] (0 or 1).
+struct Corners {
+  Tensor slope, shift_h, shift_w, index, valid;
+};
+
+Corners corners_of(const Shape& x, const Tensor& offset, Size2 k, const DeformConv2dOptions& o) {
+  const int64_t ho = offset.size(1), wo = offset.size(2), taps = k.h * k.w;
+  const Shape shape{x[0], ho, wo, o.deform_groups, taps};
+  const Shape corner_shape{4, x[0], ho, wo, o.deform_groups, taps};
+  const auto count = static_cast<size_t>(numel(shape));
+  const std::vector<double> moves = offset.to_vector<double>();
+  std::vector<double> slope(count), shift_h(count), shift_w(count), valid(4 * count);
+  std::vector<int64_t> index(4 * count);
+  for (size_t i = 0; i < count; ++i) {
+    const auto at = static_cast<int64_t>(i);
+    const int64_t p = at / (o.deform_groups * taps), d = at / taps % o.deform_groups;
+    const auto base_h = static_cast<double>(p / wo % ho * o.stride.h - o.padding.h +
+                                            at % taps / k.w * o.dilation.h);
+    const auto base_w =
+        static_cast<double>(p % wo * o.stride.w - o.padding.w + at % taps % k.w * o.dilation.w);
+    const double h = base_h + moves[2 * i], w = base_w + moves[2 * i + 1];
+    if (!(h > -1 && w > -1 && h < static_cast<double>(x[1]) && w < static_cast<double>(x[2])))
+      continue;  // a constant 0
+    slope[i] = 1;
+    shift_h[i] = base_h - std::floor(h);
+    shift_w[i] = base_w - std::floor(w);
+    for (int64_t c = 0; c < 4; ++c) {
+      const int64_t row = static_cast<int64_t>(std::floor(h)) + c / 2;
+      const int64_t col = static_cast<int64_t>(std::floor(w)) + c % 2;
+      if (row < 0 || row >= x[1] || col < 0 || col >= x[2]) continue;
+      const size_t to = static_cast<size_t>(c) * count + i;
+      valid[to] = 1;
+      index[to] = ((p / (ho * wo) * x[1] + row) * x[2] + col) * o.deform_groups + d;
+    }
+  }
+  const auto make = [&](const std::vector<double>& v, const Shape& s) {
+    return view::to(view::to(from_vector(v, s), offset.dtype()), offset.device());
+  };
+  return {make(slope, shape), make(shift_h, shape), make(shift_w, shape),
+          from_vector(index, corner_shape, offset.device()), make(valid, corner_shape)};
+}
+
+// deform_columns from public operators: what the second order differentiates.
+Tensor columns_composite(const Tensor& x, const Tensor& offset, const Tensor& mask, Size2 k,
+                         const DeformConv2dOptions& o) {
+  const int64_t n = x.size(0), ho = offset.size(1), wo = offset.size(2), c = x.size(3);
+  const int64_t taps = k.h * k.w, sets = o.deform_groups;
+  const Corners at = corners_of(x.shape(), offset.detach(), k, o);
+  const Tensor moves = reshape(offset, {n, ho, wo, sets, taps, 2});
+  const Tensor h = at.slope * select(moves, -1, 0) + at.shift_h;
+  const Tensor w = at.slope * select(moves, -1, 1) + at.shift_w;
+  const Tensor pixels = reshape(x, {n * x.size(1) * x.size(2) * sets, c / sets});
+  Tensor columns;
+  for (int64_t corner = 0; corner < 4; ++corner) {
+    const Tensor weight = (corner / 2 ? h : 1.0 - h) * (corner % 2 ? w : 1.0 - w);
+    const Tensor part = unsqueeze(weight * view::select(at.valid, 0, corner), -1) *
+                        take_rows(pixels, view::select(at.index, 0, corner));
+    columns = columns.defined() ? columns + part : part;
+  }
+  if (mask.defined()) columns = columns * reshape(mask, {n, ho, wo, sets, taps, 1});
+  columns = permute(columns, {0, 1, 2, 4, 3, 5});  // (..., taps, deform groups, channels)
+  columns = reshape(columns, {n, ho, wo, taps, o.groups, c / o.groups});
+  return reshape(permute(columns, {0, 1, 2, 4, 3, 5}), {n, ho, wo, taps * c});
+}
+
 // Inputs: gradient of the columns, x, offset, mask. Outputs: gradients of the last three.
 struct DeformColumnsGrad {
   static constexpr std::string_view name = "deform_columns_grad";
@@ -56,7 +128,8 @@ struct DeformColumnsGrad {
   DeformConv2dOptions options;
   bool want_x, want_sampling;
 
-  Tensors forward(Ctx&, const Tensors& in) const {
+  Tensors forward(Ctx& ctx, const Tensors& in) const {
+    ctx.save({in[0], in[1], in[2], in[3]});
     const Tensor &g = in[0], &x = in[1], &offset = in[2], &mask = in[3];
     Tensor gx = want_x ? empty_like(x) : Tensor();
     Tensor goffset = want_sampling ? empty_like(offset) : Tensor();
@@ -70,9 +143,25 @@ struct DeformColumnsGrad {
     }
     return {gx, goffset, gmask};
   }
-  Grads backward(const Ctx&, const Grads&) const {
-    throw NotImplementedError(
-        "deform_conv2d: the gradient in input, offset and mask cannot be differentiated again");
+  Grads backward(const Ctx& ctx, const Grads& gg) const {
+    const std::vector<bool> wanted{want_x, want_sampling, want_sampling && ctx.saved(3).defined()};
+    Tensors wanted_gg;
+    for (size_t i = 0; i < wanted.size(); ++i)
+      if (wanted[i]) wanted_gg.push_back(gg[i]);
+    const auto first_order = [&](const Tensors& in) {
+      const Grads grads = composite_vjp(
+          [this](const Tensors& v) {
+            return Tensors{columns_composite(v[0], v[1], v[2], kernel, options)};
+          },
+          {in[1], in[2], in[3]}, {in[0]}, wanted);
+      Tensors out;
+      for (size_t i = 0; i < wanted.size(); ++i)
+        if (wanted[i]) out.push_back(grads[i]);
+      return out;
+    };
+    return composite_vjp(
+        first_order, {ctx.saved(0), ctx.saved(1), ctx.saved(2), ctx.saved(3)}, wanted_gg,
+        {ctx.needs_grad(0), ctx.needs_grad(1), ctx.needs_grad(2), ctx.needs_grad(3)});
   }
 };
 

@@ -29,9 +29,9 @@ struct DeformConv2dOptions {
 ///
 /// x between pixels is bilinear, 0 outside the image: a position contributes where
 /// -1 < h < H and -1 < v < W, and its neighbours outside the image count as 0.
-/// f32 or f64. Differentiable in all five; exact to first order. The gradient in x, offset and mask
-/// cannot be differentiated again (NotImplementedError); those in w and bias can, in the incoming
-/// gradient, in x, offset and mask.
+/// f32 or f64. Differentiable in all five, any order: from the second on the gradients in x, offset
+/// and mask run a composite of gathers, which takes a multiple of the samples' space. Where the
+/// interpolation has kinks (whole pixels) one side's derivative is returned.
 /// Throws ShapeError, ValueError (options), DTypeError.
 /// Cost: conv2d plus 8 * N * Ho * Wo * KH * KW * C for the samples, which take
 /// Ho * Wo * KH * KW * C elements of scratch space in forward and N times that in backward.
@@ -41,7 +41,7 @@ Tensor deform_conv2d(const Tensor& x, const Tensor& offset, const Tensor& mask, 
 
 /// The sampled input that deform_conv2d multiplies by its filters:
 /// (N, Ho, Wo, groups * KH * KW * C / groups), channels in the order (group, kh, kw, i).
-/// `kernel` is (KH, KW). Differentiable in x, offset and mask, first order.
+/// `kernel` is (KH, KW). Differentiable in x, offset and mask, any order.
 Tensor deform_columns(const Tensor& x, const Tensor& offset, const Tensor& mask, Size2 kernel,
                       const DeformConv2dOptions& options = {});
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <tuple>
 #include <utility>
 
 #include "tensor/strided_loop.h"
@@ -15,44 +16,42 @@ inline compute_t<T> load(const T& v) {
   return static_cast<compute_t<T>>(v);
 }
 
+// One dense run where operand i is constant when bit i of kMask is set. A function of its own, with
+// f inlined whatever the compiler thinks of its size: otherwise the loop is not vectorised.
+template <size_t kMask, class Out, class F, class... In, size_t... I>
+[[gnu::noinline, gnu::flatten]] void map_run(Out* __restrict__ o, const std::tuple<const In*...>& p,
+                                             int64_t count, const F& f, std::index_sequence<I...>) {
+  const std::tuple<compute_t<In>...> first{load(*std::get<I>(p))...};
+  for (int64_t k = 0; k < count; ++k)
+    o[k] = static_cast<Out>(f((kMask >> I & 1 ? std::get<I>(first) : load(std::get<I>(p)[k]))...));
+}
+
 template <class Out, class F, class... In, size_t... I>
 void map_typed(Tensor& y, const F& f, const std::array<Tensor, sizeof...(In)>& x,
-               std::index_sequence<I...>) {
+               std::index_sequence<I...> all) {
   constexpr int kOperands = 1 + sizeof...(In);
   Out* out = y.data<Out>();
   const StridedLoop<kOperands> loop(y.shape(), {y.strides(), x[I].strides()...});
   const std::tuple<const In*...> in{x[I].template data<In>()...};
-  std::array<int64_t, kOperands> step;
-  for (int i = 0; i < kOperands; ++i) step[static_cast<size_t>(i)] = loop.inner_stride(i);
-  const bool dense = step[0] == 1 && ((step[I + 1] == 1) && ...);
+  const std::array<int64_t, sizeof...(In)> step{loop.inner_stride(static_cast<int>(I + 1))...};
+  const int64_t out_step = loop.inner_stride(0);
+  // Scalars along the run (a bias, a factor per row) get loops of their own. Not for half types,
+  // whose conversions do not vectorise anyway.
+  constexpr bool kHalf = ((size_of(dtype_of<In>()) == 2) || ...);
+  const bool dense = out_step == 1 && ((step[I] == 1 || (step[I] == 0 && !kHalf)) && ...);
+  const size_t mask = ((step[I] == 0 ? size_t{1} << I : 0) | ...);
+  const std::make_index_sequence<kHalf ? 1 : size_t{1} << sizeof...(In)> masks;
   loop.run([&](const std::array<int64_t, kOperands>& at, int64_t count) {
-    Out* __restrict__ o = out + at[0];
+    Out* o = out + at[0];
     const std::tuple<const In*...> p{std::get<I>(in) + at[I + 1]...};
     if (dense) {
-      for (int64_t k = 0; k < count; ++k) o[k] = static_cast<Out>(f(load(std::get<I>(p)[k])...));
-    } else if (step[0] == 1 && ((step[I + 1] == 0 || step[I + 1] == 1) && ...)) {
-      // Scalars along the run (a per-row factor) still vectorise: the compiler hoists the zero
-      // strides.
-      const std::array<bool, sizeof...(In)> constant{step[I + 1] == 0 ...};
-      if constexpr (sizeof...(In) == 2) {
-        if (constant[0] && !constant[1]) {
-          const auto a = load(*std::get<0>(p));
-          for (int64_t k = 0; k < count; ++k)
-            o[k] = static_cast<Out>(f(a, load(std::get<1>(p)[k])));
-          return;
-        }
-        if (!constant[0] && constant[1]) {
-          const auto b = load(*std::get<1>(p));
-          for (int64_t k = 0; k < count; ++k)
-            o[k] = static_cast<Out>(f(load(std::get<0>(p)[k]), b));
-          return;
-        }
+      [&]<size_t... kMask>(std::index_sequence<kMask...>) {
+        ((mask == kMask ? map_run<kMask>(o, p, count, f, all) : void()), ...);
       }
-      for (int64_t k = 0; k < count; ++k)
-        o[k] = static_cast<Out>(f(load(std::get<I>(p)[k * step[I + 1]])...));
+      (masks);
     } else {
       for (int64_t k = 0; k < count; ++k)
-        o[k * step[0]] = static_cast<Out>(f(load(std::get<I>(p)[k * step[I + 1]])...));
+        o[k * out_step] = static_cast<Out>(f(load(std::get<I>(p)[k * step[I]])...));
     }
   });
 }

@@ -30,7 +30,7 @@ class PackedWeights {
     Owner& owner = owners_[storage.get()];
     if (owner.storage.lock() != storage) {
       owner = {storage, {}};
-      if (owners_.size() > sweep_at_) sweep();
+      sweep();
     }
     Packed& p = find(owner, w.impl_ptr()->offset, from, to);
     const bool current = p.version == version && p.rewrites >= 0;
@@ -43,7 +43,9 @@ class PackedWeights {
       return block;
     }
     if (current && p.buffer) return p.buffer;
-    if (!p.buffer) p.buffer = std::make_shared<Storage>(to.get_size(), kCpu);
+    // Another thread may still read the old copy, when another part of the storage was written.
+    if (!p.buffer || p.buffer.use_count() > 1)
+      p.buffer = std::make_shared<Storage>(to.get_size(), kCpu);
     pack(w, from, to, reorder, *p.buffer);
     return p.buffer;
   }
@@ -88,12 +90,10 @@ class PackedWeights {
   // Forgets storages that are gone; weights made anew for every call would pile up otherwise.
   void sweep() {
     std::erase_if(owners_, [](const auto& item) { return item.second.storage.expired(); });
-    sweep_at_ = owners_.size() + 32;
   }
 
   std::mutex mutex_;
   std::unordered_map<const Storage*, Owner> owners_;
-  size_t sweep_at_ = 32;
 };
 
 PackedWeights& packed_cache() {

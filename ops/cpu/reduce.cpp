@@ -50,7 +50,11 @@ namespace tessera {
 
 ReducedShape reduced_shape(const Shape& x, const Dims& axes, std::string_view op) {
   unsigned mask = axes.empty() ? ~0u : 0u;
-  for (int64_t a : axes) mask |= 1u << normalize_axis(a, x.rank(), op);
+  for (int64_t a : axes) {
+    const unsigned bit = 1u << normalize_axis(a, x.rank(), op);
+    TESSERA_CHECK(ValueError, !(mask & bit), op, ": axis ", a, " is given twice in ", axes);
+    mask |= bit;
+  }
   ReducedShape out;
   for (int axis = 0; axis < x.rank(); ++axis) {
     const bool reduce = mask >> axis & 1u;

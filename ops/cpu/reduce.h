@@ -123,17 +123,22 @@ void reduce_columns(const T* x, int64_t length, int64_t outputs, const R& r, int
   const int64_t pieces =
       tiles >= 16 ? 1
                   : std::clamp<int64_t>(length * outputs / 65536, 1, std::min<int64_t>(64, length));
-  std::vector<typename R::Wide> partial(static_cast<size_t>(pieces * outputs));
+  std::vector<typename R::Wide> partial(static_cast<size_t>(pieces > 1 ? pieces * outputs : 0));
   const int64_t grain =
       std::max<int64_t>(1, 32768 / (length * std::min(outputs, kTile) / pieces + 1));
   parallel_for(0, tiles * pieces, grain, [&](int64_t b, int64_t e) {
     for (int64_t unit = b; unit < e; ++unit) {
       const int64_t column = unit % tiles * kTile, piece = unit / tiles;
-      reduce_tile(x + column, length * piece / pieces, length * (piece + 1) / pieces,
-                  std::min(kTile, outputs - column), outputs, r, output + column,
-                  partial.data() + piece * outputs + column);
+      const int64_t width = std::min(kTile, outputs - column);
+      std::array<typename R::Wide, kTile> own;
+      typename R::Wide* sums = pieces > 1 ? partial.data() + piece * outputs + column : own.data();
+      reduce_tile(x + column, length * piece / pieces, length * (piece + 1) / pieces, width,
+                  outputs, r, output + column, sums);
+      if (pieces > 1) continue;
+      for (int64_t k = 0; k < width; ++k) y[column + k] = r.finish(sums[k]);
     }
   });
+  if (pieces == 1) return;
   for (int64_t k = 0; k < outputs; ++k) {
     typename R::Wide total = partial[static_cast<size_t>(k)];
     for (int64_t piece = 1; piece < pieces; ++piece)
@@ -179,7 +184,7 @@ namespace tessera {
 
 /// What a reduction over `axes` (all when empty; negative counts from the end) leaves: `kept` with
 /// the reduced axes as 1, `dropped` without them, `count` elements per output. ValueError naming
-/// `op` for an axis out of range.
+/// `op` for an axis out of range or given twice.
 struct ReducedShape {
   Shape kept, dropped;
   Dims axes;

@@ -7,7 +7,7 @@
 #include "ops/detect/roi_align.h"
 #include "ops/index/gather.h"
 #include "ops/index/view.h"
-#include "ops/pointwise/arithmetic.h"
+#include "ops/pointwise/where.h"
 #include "tensor/parallel.h"
 #include "tensor/view.h"
 
@@ -53,7 +53,7 @@ bool roi_pool_argmax_typed(const Tensor& feature, const Tensor& rois, T scale, T
   const int64_t channels = feature.size(3), out_h = argmax.size(1), out_w = argmax.size(2);
   const T *pixels = feature.data<T>(), *boxes = rois.data<T>();
   int64_t* at = argmax.data<int64_t>();
-  T* full = filled.data<T>();
+  bool* full = filled.data<bool>();
   std::atomic<bool> some_empty = false;
   parallel_for(0, rois.size(0), 1, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
@@ -70,7 +70,7 @@ bool roi_pool_argmax_typed(const Tensor& feature, const Tensor& rois, T scale, T
         const Span columns = bin_span(roi[1], roi[3], scale, b % out_w, out_w, width);
         const bool empty = rows.first >= rows.last || columns.first >= columns.last;
         const int64_t bin = r * out_h * out_w + b;
-        full[bin] = empty ? T(0) : T(1);
+        full[bin] = !empty;
         if (empty) {
           std::fill_n(at + bin * channels, channels, 0);
           some_empty = true;
@@ -104,7 +104,7 @@ Tensor roi_pool(const Tensor& feature, const Tensor& rois, int64_t output_h, int
   const int64_t count = rois.size(0), channels = feature.size(3);
   const Shape shape{count, output_h, output_w, channels};
   Tensor argmax = empty(shape, DType::i64, feature.device());
-  Tensor filled = empty({count, output_h, output_w, 1}, feature.dtype(), feature.device());
+  Tensor filled = empty({count, output_h, output_w, 1}, DType::boolean, feature.device());
   const bool some_empty = kernel::roi_pool_argmax.get(feature.device())(
       view::contiguous(feature.detach()), view::contiguous(rois.detach()), spatial_scale, argmax,
       filled);
@@ -113,7 +113,7 @@ Tensor roi_pool(const Tensor& feature, const Tensor& rois, int64_t output_h, int
   const Tensor picked =
       gather(pixels, 0, view::reshape(argmax, {count * output_h * output_w, channels}));
   const Tensor y = reshape(picked, shape);
-  return some_empty ? y * filled : y;
+  return some_empty ? where(filled, y, zeros({}, y.dtype(), y.device())) : y;
 }
 
 }  // namespace tessera

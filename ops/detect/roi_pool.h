@@ -18,7 +18,7 @@ Tensor roi_pool(const Tensor& feature, const Tensor& rois, int64_t output_h, int
 
 namespace kernel {
 /// argmax: i64 (R, output_h, output_w, C), positions among the N * H * W pixels; 0 for an empty
-/// bin. filled: feature's dtype, (R, output_h, output_w, 1), 1 where the bin holds pixels. Returns
+/// bin. filled: bool (R, output_h, output_w, 1), whether the bin holds pixels. Returns
 /// whether some bin is empty.
 extern KernelSlot<bool(const Tensor& feature, const Tensor& rois, double spatial_scale,
                        Tensor& argmax, Tensor& filled)>

@@ -68,6 +68,11 @@ AxisMap resize_map(int64_t in, int64_t out, const ResizeOptions& options, double
       map.next();
       continue;
     }
+    if (options.mode == ResizeMode::bilinear && in == out) {  // as torch, whatever the scale
+      map.tap(o, 1);
+      map.next();
+      continue;
+    }
     const double centre = static_cast<double>(o);
     const double at = options.align_corners ? centre * step : (centre + 0.5) * step - 0.5;
     if (options.mode == ResizeMode::bilinear) {

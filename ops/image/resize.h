@@ -24,8 +24,8 @@ struct ResizeOptions {
 Tensor resize(const Tensor& x, const Shape& size, const ResizeOptions& options = {});
 
 /// The same to floor(size * scale), with 1 / scale used as the step between samples instead of
-/// in / out (torch's scale_factor; the two differ when size * scale is not whole). Nearest ignores
-/// it where the size stays or doubles.
+/// in / out (torch's scale_factor; the two differ when size * scale is not whole). As there,
+/// nearest ignores it where the size stays or doubles, bilinear where it stays.
 Tensor resize_by(const Tensor& x, double scale_h, double scale_w,
                  const ResizeOptions& options = {});
 

@@ -10,98 +10,83 @@ namespace tessera {
 
 namespace {
 
-// Gather and GatherAdjoint differentiate into each other, and so do IndexSelect and
-// IndexSelectAdjoint; scatter_add and index_add are x plus an adjoint.
+// Reading by an index and its adjoint, which adds to zeros, differentiate into each other;
+// scatter_add and index_add are x plus an adjoint. A way of addressing is a `Rule`.
 
-Tensor gather_adjoint(const Tensor& src, int axis, const Tensor& index, const Shape& shape);
-Tensor index_select_adjoint(const Tensor& src, int axis, const Tensor& index, const Shape& shape);
+struct Elements {
+  static constexpr std::string_view name = "gather", adjoint_name = "gather_adjoint";
+  static constexpr auto* pick = &kernel::gather;
+  static constexpr auto* add = &kernel::scatter_add;
+  static Shape picked(const Shape&, int, const Tensor& index) { return index.shape(); }
+};
 
-struct Gather {
-  static constexpr std::string_view name = "gather";
+struct Slices {
+  static constexpr std::string_view name = "index_select", adjoint_name = "index_select_adjoint";
+  static constexpr auto* pick = &kernel::index_select;
+  static constexpr auto* add = &kernel::index_add;
+  static Shape picked(Shape shape, int axis, const Tensor& index) {
+    shape[axis] = index.numel();
+    return shape;
+  }
+};
+
+template <class Rule>
+struct PickAdjoint;
+
+// The index is an input without a gradient, so that backward sees when it was overwritten since.
+template <class Rule>
+struct Pick {
+  static constexpr std::string_view name = Rule::name;
   int axis;
-  Tensor index;
   Shape shape;  // of x
 
-  Tensor forward(Ctx&, const Tensor& x) const {
-    Tensor y = empty(index.shape(), x.dtype(), x.device());
-    kernel::gather.get(x.device())(view::contiguous(x), axis, index, y);
+  Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& index) const {
+    ctx.save({index});
+    Tensor y = empty(Rule::picked(shape, axis, index), x.dtype(), x.device());
+    Rule::pick->get(x.device())(view::contiguous(x), axis, index, y);
     return y;
   }
-  Grads backward(const Ctx&, const Tensor& g) const {
-    return {gather_adjoint(g, axis, index, shape)};
+  Grads backward(const Ctx& ctx, const Tensor& g) const {
+    return {apply(PickAdjoint<Rule>{axis, shape}, g, ctx.saved(0)), Tensor()};
   }
 };
 
-struct GatherAdjoint {
-  static constexpr std::string_view name = "gather_adjoint";
+template <class Rule>
+struct PickAdjoint {
+  static constexpr std::string_view name = Rule::adjoint_name;
   int axis;
-  Tensor index;
   Shape shape;  // of the result
 
-  Tensor forward(Ctx&, const Tensor& src) const {
+  Tensor forward(Ctx& ctx, const Tensor& src, const Tensor& index) const {
+    ctx.save({index});
     Tensor y = zeros(shape, src.dtype(), src.device());
-    kernel::scatter_add.get(src.device())(view::contiguous(src), axis, index, y);
+    Rule::add->get(src.device())(view::contiguous(src), axis, index, y);
     return y;
   }
-  Grads backward(const Ctx&, const Tensor& g) const { return {gather(g, axis, index)}; }
+  Grads backward(const Ctx& ctx, const Tensor& g) const {
+    return {apply(Pick<Rule>{axis, shape}, g, ctx.saved(0)), Tensor()};
+  }
 };
-
-Tensor gather_adjoint(const Tensor& src, int axis, const Tensor& index, const Shape& shape) {
-  return apply(GatherAdjoint{axis, index, shape}, src);
-}
 
 struct Scatter {
   static constexpr std::string_view name = "scatter";
   int axis;
-  Tensor index;
 
-  Tensor forward(Ctx&, const Tensor& x, const Tensor& src) const {
+  Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& src, const Tensor& index) const {
+    ctx.save({index});
     Tensor y = view::clone(x);
     kernel::scatter.get(x.device())(view::contiguous(src), axis, index, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
-    return {ctx.needs_grad(0) ? scatter(g, axis, index, zeros(index.shape(), g.dtype(), g.device()))
-                              : Tensor(),
-            ctx.needs_grad(1) ? gather(g, axis, index) : Tensor()};
+    const Tensor index = ctx.saved(0);
+    Grads out(3);
+    if (ctx.needs_grad(0))
+      out[0] = scatter(g, axis, index, zeros(index.shape(), g.dtype(), g.device()));
+    if (ctx.needs_grad(1)) out[1] = gather(g, axis, index);
+    return out;
   }
 };
-
-struct IndexSelect {
-  static constexpr std::string_view name = "index_select";
-  int axis;
-  Tensor index;
-  Shape shape;  // of x
-
-  Tensor forward(Ctx&, const Tensor& x) const {
-    Shape out = x.shape();
-    out[axis] = index.numel();
-    Tensor y = empty(out, x.dtype(), x.device());
-    kernel::index_select.get(x.device())(view::contiguous(x), axis, index, y);
-    return y;
-  }
-  Grads backward(const Ctx&, const Tensor& g) const {
-    return {index_select_adjoint(g, axis, index, shape)};
-  }
-};
-
-struct IndexSelectAdjoint {
-  static constexpr std::string_view name = "index_select_adjoint";
-  int axis;
-  Tensor index;
-  Shape shape;  // of the result
-
-  Tensor forward(Ctx&, const Tensor& src) const {
-    Tensor y = zeros(shape, src.dtype(), src.device());
-    kernel::index_add.get(src.device())(view::contiguous(src), axis, index, y);
-    return y;
-  }
-  Grads backward(const Ctx&, const Tensor& g) const { return {index_select(g, axis, index)}; }
-};
-
-Tensor index_select_adjoint(const Tensor& src, int axis, const Tensor& index, const Shape& shape) {
-  return apply(IndexSelectAdjoint{axis, index, shape}, src);
-}
 
 /// Checks an element-wise index and makes it contiguous.
 Tensor element_index(const Tensor& x, int axis, const Tensor& index, std::string_view op) {
@@ -131,26 +116,26 @@ void check_source(const Tensor& x, const Tensor& src, const Shape& expected, std
 
 Tensor gather(const Tensor& x, int64_t axis, const Tensor& index) {
   const int a = normalize_axis(axis, x.rank(), "gather");
-  return apply(Gather{a, element_index(x, a, index, "gather"), x.shape()}, x);
+  return apply(Pick<Elements>{a, x.shape()}, x, element_index(x, a, index, "gather"));
 }
 
 Tensor scatter_add(const Tensor& x, int64_t axis, const Tensor& index, const Tensor& src) {
   const int a = normalize_axis(axis, x.rank(), "scatter_add");
   const Tensor at = element_index(x, a, index, "scatter_add");
   check_source(x, src, index.shape(), "scatter_add");
-  return x + gather_adjoint(src, a, at, x.shape());
+  return x + apply(PickAdjoint<Elements>{a, x.shape()}, src, at);
 }
 
 Tensor scatter(const Tensor& x, int64_t axis, const Tensor& index, const Tensor& src) {
   const int a = normalize_axis(axis, x.rank(), "scatter");
   const Tensor at = element_index(x, a, index, "scatter");
   check_source(x, src, index.shape(), "scatter");
-  return apply(Scatter{a, at}, x, src);
+  return apply(Scatter{a}, x, src, at);
 }
 
 Tensor index_select(const Tensor& x, int64_t axis, const Tensor& index) {
   const int a = normalize_axis(axis, x.rank(), "index_select");
-  return apply(IndexSelect{a, slice_index(index, "index_select"), x.shape()}, x);
+  return apply(Pick<Slices>{a, x.shape()}, x, slice_index(index, "index_select"));
 }
 
 Tensor index_add(const Tensor& x, int64_t axis, const Tensor& index, const Tensor& src) {
@@ -159,7 +144,7 @@ Tensor index_add(const Tensor& x, int64_t axis, const Tensor& index, const Tenso
   Shape expected = x.shape();
   expected[a] = at.numel();
   check_source(x, src, expected, "index_add");
-  return x + index_select_adjoint(src, a, at, x.shape());
+  return x + apply(PickAdjoint<Slices>{a, x.shape()}, src, at);
 }
 
 Tensor take_rows(const Tensor& x, const Tensor& index) {

@@ -5,6 +5,7 @@
 #include "ops/index/gather.h"
 #include "tensor/parallel.h"
 #include "tensor/strided_loop.h"
+#include "tensor/view.h"
 
 namespace tessera {
 
@@ -52,15 +53,24 @@ void gather_cpu(const Tensor& x, int axis, const Tensor& index, Tensor& y) {
   });
 }
 
+/// A kernel that adds, for half types run in f32: sums must not be rounded at every step.
+template <class Kernel>
+bool add_in_f32(const Tensor& src, int axis, const Tensor& index, Tensor& gx, Kernel kernel) {
+  if (gx.dtype() != DType::f16 && gx.dtype() != DType::bf16) return false;
+  Tensor wide = view::to(gx, DType::f32);
+  kernel(view::to(src, DType::f32), axis, index, wide);
+  kernel::copy.get(kCpu)(wide, gx);
+  return true;
+}
+
 void scatter_add_cpu(const Tensor& src, int axis, const Tensor& index, Tensor& gx) {
   index::check_index_range(index, gx.shape()[axis], "scatter_add");
-  dispatch_number(gx.dtype(), "scatter_add", [&]<class T>() {
+  if (add_in_f32(src, axis, index, gx, scatter_add_cpu)) return;
+  dispatch<float, double, int64_t, int32_t, uint8_t>(gx.dtype(), "scatter_add", [&]<class T>() {
     const T* from = src.data<T>();
     T* to = gx.data<T>();
-    for_each_column(gx, axis, index, [=](int64_t in, int64_t out) {
-      to[in] =
-          static_cast<T>(static_cast<compute_t<T>>(to[in]) + static_cast<compute_t<T>>(from[out]));
-    });
+    for_each_column(gx, axis, index,
+                    [=](int64_t in, int64_t out) { to[in] = static_cast<T>(to[in] + from[out]); });
   });
 }
 
@@ -97,12 +107,11 @@ void index_select_cpu(const Tensor& x, int axis, const Tensor& index, Tensor& y)
 
 void index_add_cpu(const Tensor& src, int axis, const Tensor& index, Tensor& gx) {
   index::check_index_range(index, gx.shape()[axis], "index_add");
-  if (src.numel() == 0) return;
+  if (src.numel() == 0 || add_in_f32(src, axis, index, gx, index_add_cpu)) return;
   const index::AxisView out = index::around(gx.shape(), axis);
   const int64_t rows = index.numel();
   const int64_t* at = index.data<int64_t>();
-  dispatch_number(gx.dtype(), "index_add", [&]<class T>() {
-    using C = compute_t<T>;
+  dispatch<float, double, int64_t, int32_t, uint8_t>(gx.dtype(), "index_add", [&]<class T>() {
     const T* from = src.data<T>();
     T* to = gx.data<T>();
     // Columns, not rows, are shared out: two rows of src may go to the same place.
@@ -114,8 +123,7 @@ void index_add_cpu(const Tensor& src, int axis, const Tensor& index, Tensor& gx)
         for (int64_t j = 0; j < rows; ++j) {
           const T* __restrict s = from + (o * rows + j) * out.inner + first;
           T* __restrict d = to + (o * out.size + at[j]) * out.inner + first;
-          for (int64_t k = 0; k < count; ++k)
-            d[k] = static_cast<T>(static_cast<C>(d[k]) + static_cast<C>(s[k]));
+          for (int64_t k = 0; k < count; ++k) d[k] = static_cast<T>(d[k] + s[k]);
         }
         begin += count;
       }

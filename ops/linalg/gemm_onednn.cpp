@@ -86,6 +86,12 @@ void gemm_onednn(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y
   constexpr size_t kMaxCached = 512;
   thread_local std::unordered_map<Key, Primitive, KeyHash> cache;
   const Operand pa(a), pb(b);
+  if (pa.dims[0] == 1 && pb.dims[0] == 1 && y.size(0) > 1) {
+    // oneDNN has no product that broadcasts both operands: all batches are the first one.
+    Tensor first = view::slice(y, 0, 0, 1), rest = view::slice(y, 0, 1, y.size(0));
+    gemm_onednn(view::slice(a, 0, 0, 1), view::slice(b, 0, 0, 1), bias, first);
+    return copy_(rest, first);
+  }
   Key key{};
   for (size_t i = 0; i < 3; ++i) {
     key.v[i] = pa.dims[i];

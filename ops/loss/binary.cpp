@@ -1,6 +1,7 @@
 #include "ops/loss/binary.h"
 
 #include "autograd/apply.h"
+#include "autograd/engine.h"
 #include "ops/cpu/map.h"
 #include "ops/pointwise/arithmetic.h"
 #include "ops/pointwise/elementary.h"
@@ -8,6 +9,7 @@
 #include "ops/pointwise/extrema.h"
 #include "ops/pointwise/logistic.h"
 #include "ops/pointwise/power.h"
+#include "ops/reduce/sum.h"
 #include "tensor/view.h"
 
 namespace tessera {
@@ -15,6 +17,75 @@ namespace {
 
 // -log sigmoid(x), exact in both tails.
 Tensor negative_log(const Tensor& x) { return -log_sigmoid(x); }
+
+// g d/dx: g ((1 - t) sigmoid(x) - w t sigmoid(-x)), w the weight of the positives.
+struct BceWithLogitsGrad {
+  static constexpr std::string_view name = "bce_with_logits_grad";
+  Tensor forward(Ctx& ctx, const Tensor& g, const Tensor& x, const Tensor& t,
+                 const Tensor& w) const {
+    ctx.save({g, x, t, w});
+    Tensor gx = empty_like(x);
+    kernel::bce_with_logits_grad.get(x.device())(g, x, t, w, gx);
+    return gx;
+  }
+  Grads backward(const Ctx& ctx, const Tensor& gg) const {
+    return composite_vjp(
+        [](const Tensors& in) {
+          const Tensor &x = in[1], &t = in[2];
+          return Tensors{in[0] * ((1.0 - t) * sigmoid(x) - t * sigmoid(-x) * in[3])};
+        },
+        {ctx.saved(0), ctx.saved(1), ctx.saved(2), ctx.saved(3)}, {gg},
+        {ctx.needs_grad(0), ctx.needs_grad(1), ctx.needs_grad(2), ctx.needs_grad(3)});
+  }
+};
+
+struct BceWithLogits {
+  static constexpr std::string_view name = "bce_with_logits";
+  Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& t, const Tensor& w) const {
+    ctx.save({x, t, w});
+    Tensor y = empty_like(x);
+    kernel::bce_with_logits.get(x.device())(x, t, w, y);
+    return y;
+  }
+  Grads backward(const Ctx& ctx, const Tensor& g) const {
+    const Tensor x = ctx.saved(0), t = ctx.saved(1), w = ctx.saved(2);
+    Grads out(3);
+    if (ctx.needs_grad(0)) out[0] = apply(BceWithLogitsGrad{}, g, x, t, w);
+    if (ctx.needs_grad(1)) out[1] = g * (negative_log(x) * w - negative_log(-x));
+    if (ctx.needs_grad(2)) out[2] = sum_to(g * t * negative_log(x), w.shape());
+    return out;
+  }
+};
+
+void bce_with_logits_cpu(const Tensor& x_, const Tensor& t_, const Tensor& w_, Tensor& y) {
+  dispatch_floating(y.dtype(), "bce_with_logits", [&]<class T>() {
+    using C = compute_t<T>;
+    cpu::map<T, T, T, T>(
+        y,
+        [](C x, C t, C w) {
+          // softplus(-x) and softplus(x): what they share has no sign
+          const C size = math::abs(x), rest = math::softplus(-size);
+          const C yes = (x < C(0) ? size : C(0)) + rest, no = (x < C(0) ? C(0) : x) + rest;
+          return w * t * yes + (C(1) - t) * no;
+        },
+        x_, t_, w_);
+  });
+}
+
+void bce_with_logits_grad_cpu(const Tensor& g_, const Tensor& x_, const Tensor& t_,
+                              const Tensor& w_, Tensor& gx) {
+  dispatch_floating(gx.dtype(), "bce_with_logits_grad", [&]<class T>() {
+    using C = compute_t<T>;
+    cpu::map<T, T, T, T, T>(
+        gx,
+        [](C g, C x, C t, C w) {
+          const C e = math::exp(-math::abs(x)), scale = C(1) / (C(1) + e);
+          const C yes = (x < C(0) ? e : C(1)) * scale, no = (x < C(0) ? C(1) : e) * scale;
+          return g * ((C(1) - t) * yes - w * t * no);
+        },
+        g_, x_, t_, w_);
+  });
+}
 
 struct Bce {
   static constexpr std::string_view name = "bce_loss";
@@ -57,13 +128,19 @@ void bce_cpu(const Tensor& p_, const Tensor& t_, Tensor& y) {
 
 constinit KernelSlot<void(const Tensor&, const Tensor&, Tensor&)> kernel::bce{"bce"};
 TESSERA_KERNEL(bce, cpu, bce_cpu);
+constinit KernelSlot<void(const Tensor&, const Tensor&, const Tensor&, Tensor&)>
+    kernel::bce_with_logits{"bce_with_logits"};
+constinit KernelSlot<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, Tensor&)>
+    kernel::bce_with_logits_grad{"bce_with_logits_grad"};
+TESSERA_KERNEL(bce_with_logits, cpu, bce_with_logits_cpu);
+TESSERA_KERNEL(bce_with_logits_grad, cpu, bce_with_logits_grad_cpu);
 
 Tensor bce_with_logits(const Tensor& x, const Tensor& t, const BceWithLogitsOptions& options) {
   check_loss_inputs(x, t, options.weight, "bce_with_logits");
   check_loss_inputs(x, t, options.pos_weight, "bce_with_logits");
-  Tensor positive = t * negative_log(x);
-  if (options.pos_weight.defined()) positive = positive * options.pos_weight;
-  Tensor loss = positive + (1.0 - t) * negative_log(-x);
+  const Tensor one = ones({}, x.dtype(), x.device());
+  Tensor loss =
+      apply(BceWithLogits{}, x, t, options.pos_weight.defined() ? options.pos_weight : one);
   if (options.weight.defined()) loss = loss * options.weight;
   return reduce_loss(loss, options.reduction);
 }

@@ -41,6 +41,13 @@ Tensor sigmoid_focal_loss(const Tensor& input, const Tensor& target,
 namespace kernel {
 /// Elementwise y = bce_loss without weight; all of one shape and contiguous.
 extern KernelSlot<void(const Tensor& p, const Tensor& t, Tensor& y)> bce;
+/// y = bce_with_logits without weight, gx = g times its slope in x. pos_weight broadcasts to x; the
+/// others have its shape, any strides.
+extern KernelSlot<void(const Tensor& x, const Tensor& t, const Tensor& pos_weight, Tensor& y)>
+    bce_with_logits;
+extern KernelSlot<void(const Tensor& g, const Tensor& x, const Tensor& t, const Tensor& pos_weight,
+                       Tensor& gx)>
+    bce_with_logits_grad;
 }  // namespace kernel
 
 }  // namespace tessera

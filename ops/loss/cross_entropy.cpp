@@ -2,9 +2,12 @@
 
 #include "autograd/apply.h"
 #include "autograd/engine.h"
+#include "ops/index/gather.h"
 #include "ops/index/view.h"
 #include "ops/norm/softmax.h"
 #include "ops/pointwise/arithmetic.h"
+#include "ops/pointwise/comparison.h"
+#include "ops/pointwise/where.h"
 #include "ops/reduce/sum.h"
 #include "tensor/view.h"
 
@@ -14,6 +17,11 @@ namespace {
 std::vector<double> weights_of(const ClassTargets& t, int64_t classes) {
   if (t.weight.defined()) return t.weight.to_vector<double>();
   return std::vector<double>(static_cast<size_t>(classes), 1.0);
+}
+
+// Throws where the indices or weights were overwritten since forward saved them at `first`.
+ClassTargets unchanged(const ClassTargets& t, const Ctx& ctx, int first) {
+  return {ctx.saved(first), ctx.saved(first + 1), t.smoothing, t.ignore};
 }
 
 // The distributions q, (rows, classes), as a constant like `like`.
@@ -38,7 +46,7 @@ struct CrossEntropyBackward {
   ClassTargets targets;
   Tensor log_sum;
   Tensor forward(Ctx& ctx, const Tensor& g, const Tensor& x) const {
-    ctx.save({g, x});
+    ctx.save({g, x, targets.index, targets.weight});
     Tensor gx = empty(x.shape(), x.dtype(), x.device());
     kernel::cross_entropy_backward.get(x.device())(view::contiguous(g), view::contiguous(x),
                                                    log_sum, targets, gx);
@@ -46,7 +54,7 @@ struct CrossEntropyBackward {
   }
   // gx = g (softmax(x) sum(q) - q)
   Grads backward(const Ctx& ctx, const Tensor& gg) const {
-    const Tensor q = dense_targets(targets, ctx.saved(1));
+    const Tensor q = dense_targets(unchanged(targets, ctx, 2), ctx.saved(1));
     return composite_vjp(
         [&](const Tensors& in) {
           const Tensor slope = softmax(in[1], 1) * sum(q, {1}, true) - q;
@@ -62,13 +70,13 @@ struct CrossEntropy {
   ClassTargets targets;
   Tensor log_sum;
   Tensor forward(Ctx& ctx, const Tensor& x) const {
-    ctx.save({x});
+    ctx.save({x, targets.index, targets.weight});
     Tensor loss = empty({x.size(0)}, x.dtype(), x.device()), sums = log_sum;
     kernel::cross_entropy.get(x.device())(view::contiguous(x), targets, loss, sums);
     return loss;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
-    return {apply(CrossEntropyBackward{targets, log_sum}, g, ctx.saved(0))};
+    return {apply(CrossEntropyBackward{unchanged(targets, ctx, 1), log_sum}, g, ctx.saved(0))};
   }
 };
 
@@ -113,7 +121,10 @@ std::pair<ClassTargets, double> index_targets(const Tensor& x, const Tensor& tar
 
 Tensor finish(const Tensor& rows, const Shape& shape, double total, Reduction reduction) {
   if (reduction == Reduction::none) return reshape(rows, shape);
-  return reduction == Reduction::sum ? sum(rows) : sum(rows) / total;
+  if (reduction == Reduction::sum) return sum(rows);
+  // The sum of half types may overflow where the mean does not.
+  const DType wide = rows.dtype() == DType::f64 ? DType::f64 : DType::f32;
+  return cast(sum(cast(rows, wide)) / total, rows.dtype());
 }
 
 Tensor cross_entropy_probabilities(const Tensor& x, const Tensor& t, const CrossEntropyOptions& o) {
@@ -159,7 +170,20 @@ Tensor nll_loss(const Tensor& log_probabilities, const Tensor& targets,
   const auto [t, total] = index_targets(log_probabilities, targets, options.weight, 0.0,
                                         options.ignore_index, "nll_loss");
   const Tensor x = reshape(log_probabilities, {targets.numel(), log_probabilities.size(-1)});
-  const Tensor rows = -sum(x * dense_targets(t, x), {1});
+  // Only the target's entry is read: others may be -inf, which times 0 is not 0.
+  const std::vector<double> weight = weights_of(t, x.size(1));
+  std::vector<int64_t> index = t.index.to_vector<int64_t>();
+  std::vector<double> factor(index.size());
+  for (size_t i = 0; i < index.size(); ++i) {
+    if (index[i] == t.ignore)
+      index[i] = 0;
+    else
+      factor[i] = -weight[static_cast<size_t>(index[i])];
+  }
+  const Tensor factors = view::to(view::to(from_vector(factor), x.dtype()), x.device());
+  const Tensor picked = gather(x, 1, from_vector(index, {targets.numel(), 1}, x.device()));
+  const Tensor rows = where(eq(factors, 0.0), zeros({}, x.dtype(), x.device()),
+                            reshape(picked, {targets.numel()}) * factors);
   return finish(rows, targets.shape(), total, options.reduction);
 }
 

@@ -1,14 +1,13 @@
 #include "ops/loss/reduction.h"
 
-#include "ops/pointwise/arithmetic.h"
+#include "ops/reduce/moments.h"
 #include "ops/reduce/sum.h"
 
 namespace tessera {
 
 Tensor reduce_loss(const Tensor& loss, Reduction reduction) {
   if (reduction == Reduction::none) return loss;
-  const Tensor total = sum(loss);
-  return reduction == Reduction::sum ? total : total / static_cast<double>(loss.numel());
+  return reduction == Reduction::sum ? sum(loss) : mean(loss);
 }
 
 void check_loss_inputs(const Tensor& input, const Tensor& target, const Tensor& weight,

@@ -1,9 +1,11 @@
 #include "ops/loss/regression.h"
 
 #include "ops/pointwise/arithmetic.h"
-#include "ops/pointwise/extrema.h"
+#include "ops/pointwise/comparison.h"
+#include "ops/pointwise/pointwise_op.h"
 #include "ops/pointwise/power.h"
 #include "ops/pointwise/rounding.h"
+#include "ops/pointwise/where.h"
 
 namespace tessera {
 namespace {
@@ -13,14 +15,19 @@ Tensor difference(const Tensor& input, const Tensor& target, std::string_view op
   return input - target;
 }
 
-// m (|d| - m / 2) with m = min(|d|, limit): d^2 / 2 inside the limit, limit (|d| - limit / 2)
-// outside, without a branch.
+struct HuberRule : detail::PointwiseRule<kernel::huber, kernel::huber_grad, detail::From::input> {
+  Tensor second(const Tensor& gg, const Tensor& d) const {
+    return where(lt(abs(d), args.a), gg, zeros({}, gg.dtype(), gg.device()));
+  }
+};
+
 Tensor huber(const Tensor& d, double limit) {
-  const Tensor size = abs(d), m = clamp_max(size, limit);
-  return m * (size - m * 0.5);
+  return detail::pointwise<HuberRule>(d, {limit, 0.0});
 }
 
 }  // namespace
+
+TESSERA_POINTWISE(huber, math::Huber);
 
 Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
   return reduce_loss(square(difference(input, target, "mse_loss")), reduction);

@@ -1,12 +1,13 @@
 #pragma once
 
 #include "ops/loss/reduction.h"
+#include "ops/pointwise/pointwise_slots.h"
 
 namespace tessera {
 
 // Losses of the difference d = input - target. Both have one shape and one floating dtype; the
 // result has their shape, or none with a reduction. Differentiable to any order in both (order 2 is
-// zero or one-sided at the kinks). Throw ShapeError, DTypeError, ValueError.
+// zero at the kinks). Throw ShapeError, DTypeError, ValueError.
 
 /// d^2.
 Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction = Reduction::mean);
@@ -28,5 +29,11 @@ struct HuberOptions {
 };
 /// d^2 / 2 where |d| < delta, otherwise delta (|d| - delta / 2). ValueError for delta <= 0.
 Tensor huber_loss(const Tensor& input, const Tensor& target, const HuberOptions& options = {});
+
+namespace kernel {
+/// args.a: delta.
+extern PointwiseSlot huber;
+extern PointwiseGradSlot huber_grad;
+}  // namespace kernel
 
 }  // namespace tessera

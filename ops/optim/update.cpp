@@ -139,11 +139,13 @@ void rmsprop_cpu(const Tensors& p, const Tensors& g, const Tensors& s, const Ten
   dispatch_float(p[0].dtype(), "rmsprop", [&]<class T>() { rmsprop_typed<T>(p, g, s, a, b, u); });
 }
 
-// The lists agree with the parameters in number, shape and dtype, and are contiguous.
-void check_lists(std::string_view op, const Tensors& p,
-                 std::initializer_list<const Tensors*> lists) {
+// The lists agree with the parameters in number, shape and dtype, and all are contiguous. Optional
+// ones may be empty.
+void check_lists(std::string_view op, const Tensors& p, std::vector<const Tensors*> lists,
+                 std::initializer_list<const Tensors*> optional) {
+  for (const Tensors* list : optional)
+    if (!list->empty()) lists.push_back(list);
   for (const Tensors* list : lists) {
-    if (list->empty()) continue;
     TESSERA_CHECK(ValueError, list->size() == p.size(), op, ": ", p.size(), " parameters but ",
                   list->size(), " gradients or states");
     for (size_t i = 0; i < p.size(); ++i) {
@@ -152,6 +154,9 @@ void check_lists(std::string_view op, const Tensors& p,
       TESSERA_CHECK(DTypeError, (*list)[i].dtype() == p[0].dtype() && p[i].dtype() == p[0].dtype(),
                     op, ": parameter ", i, " is ", p[i].dtype(), ", its gradient or state ",
                     (*list)[i].dtype(), ", the first parameter ", p[0].dtype());
+      TESSERA_CHECK(ValueError, (*list)[i].is_contiguous() && p[i].is_contiguous(), op,
+                    ": parameter ", i, " of shape ", p[i].shape(),
+                    " or its state is not contiguous");
     }
   }
 }
@@ -184,24 +189,27 @@ TESSERA_KERNEL(rmsprop_update, cpu, rmsprop_cpu);
 void sgd_update_(const Tensors& p, const Tensors& g, const Tensors& velocities,
                  const SgdUpdate& update) {
   if (p.empty()) return;
-  check_lists("sgd", p, {&g, &velocities});
-  kernel::sgd_update.get(p[0].device())(p, contiguous_all(g), velocities, update);
+  const Tensors grads = contiguous_all(g);
+  check_lists("sgd", p, {&grads}, {&velocities});
+  kernel::sgd_update.get(p[0].device())(p, grads, velocities, update);
   bump_all({&p, &velocities});
 }
 
 void adam_update_(const Tensors& p, const Tensors& g, const Tensors& m, const Tensors& v,
                   const Tensors& v_max, const AdamUpdate& update) {
   if (p.empty()) return;
-  check_lists("adam", p, {&g, &m, &v, &v_max});
-  kernel::adam_update.get(p[0].device())(p, contiguous_all(g), m, v, v_max, update);
+  const Tensors grads = contiguous_all(g);
+  check_lists("adam", p, {&grads, &m, &v}, {&v_max});
+  kernel::adam_update.get(p[0].device())(p, grads, m, v, v_max, update);
   bump_all({&p, &m, &v, &v_max});
 }
 
 void rmsprop_update_(const Tensors& p, const Tensors& g, const Tensors& s, const Tensors& a,
                      const Tensors& b, const RmspropUpdate& update) {
   if (p.empty()) return;
-  check_lists("rmsprop", p, {&g, &s, &a, &b});
-  kernel::rmsprop_update.get(p[0].device())(p, contiguous_all(g), s, a, b, update);
+  const Tensors grads = contiguous_all(g);
+  check_lists("rmsprop", p, {&grads, &s}, {&a, &b});
+  kernel::rmsprop_update.get(p[0].device())(p, grads, s, a, b, update);
   bump_all({&p, &s, &a, &b});
 }
 

@@ -6,9 +6,10 @@
 namespace tessera {
 
 // Optimizer steps as one pass over all parameters of a group: parameters, gradients and state are
-// parallel lists of equal shapes and one floating dtype (f32 or f64). Nothing is recorded;
-// parameters and state have their versions bumped. The formulas are torch's, in its order of
-// operations.
+// parallel lists of equal shapes and one floating dtype (f32 or f64), parameters and state
+// contiguous. Nothing is recorded; parameters and state have their versions bumped. The formulas
+// are torch's, in its order of operations. Throw ValueError (lengths, strides), ShapeError,
+// DTypeError.
 
 /// g += weight_decay p;  v = momentum v + (1 - dampening) g, or g when `first`;
 /// p -= lr (nesterov ? g + momentum v : v). Without momentum `velocities` is empty and p -= lr g.

@@ -19,6 +19,20 @@ Tensor binary_output(const Tensor& a, const Tensor& b, std::string_view op) {
   return empty(broadcast_shapes(a.shape(), b.shape(), op), a.dtype(), a.device());
 }
 
+// Arithmetic on integers has no place for fractions, nor for scalars beyond i64.
+void check_scalar(DType dtype, double v, std::string_view op) {
+  TESSERA_CHECK(ValueError, is_floating(dtype) || (std::nearbyint(v) == v && std::abs(v) < 0x1p63),
+                op, ": a tensor of ", dtype, " takes whole numbers of 64 bits, got ", v,
+                "; convert it with cast()");
+}
+
+// A scalar in the type a kernel computes in. Integers wrap, as their products do: -1 is 255 in u8.
+template <class C>
+C scalar_as(double v) {
+  if constexpr (std::is_floating_point_v<C>) return static_cast<C>(v);
+  return static_cast<C>(static_cast<int64_t>(v));
+}
+
 struct AddOp {
   static constexpr std::string_view name = "add";
   Shape a_shape, b_shape;
@@ -83,11 +97,8 @@ struct AffineOp {
   static constexpr std::string_view name = "affine";
   double scale, shift;
   Tensor forward(Ctx&, const Tensor& x) const {
-    TESSERA_CHECK(ValueError,
-                  is_floating(x.dtype()) ||
-                      (std::nearbyint(scale) == scale && std::nearbyint(shift) == shift),
-                  "affine: a tensor of ", x.dtype(), " takes whole numbers, got scale ", scale,
-                  " and shift ", shift, "; convert it with cast()");
+    check_scalar(x.dtype(), scale, name);
+    check_scalar(x.dtype(), shift, name);
     Tensor y = empty_like(x);
     kernel::affine.get(x.device())(x, scale, shift, y);
     return y;
@@ -130,7 +141,7 @@ void div_cpu(const Tensor& a, const Tensor& b, Tensor& y) {
 void affine_cpu(const Tensor& x, double scale, double shift, Tensor& y) {
   dispatch_number(y.dtype(), "affine", [&]<class T>() {
     using C = compute_t<T>;
-    cpu::map<T, T>(y, math::Affine<C>{static_cast<C>(scale), static_cast<C>(shift)}, x);
+    cpu::map<T, T>(y, math::Affine<C>{scalar_as<C>(scale), scalar_as<C>(shift)}, x);
   });
 }
 
@@ -146,14 +157,16 @@ void reciprocal_cpu(const Tensor& x, double scale, Tensor& y) {
 void axpby_cpu(Tensor& a, double alpha_a, const Tensor& b, double alpha_b) {
   dispatch_number(a.dtype(), "axpby", [&]<class T>() {
     using C = compute_t<T>;
-    const C p = static_cast<C>(alpha_a), q = static_cast<C>(alpha_b);
+    const C p = scalar_as<C>(alpha_a), q = scalar_as<C>(alpha_b);
     if (p == C(1) && q == C(1)) return cpu::map<T, T, T>(a, math::Add{}, a, b);
     cpu::map<T, T, T>(
         a, [p, q](C x, C y) { return static_cast<C>(p * x + q * y); }, a, b);
   });
 }
 
-void check_binary_inplace(const Tensor& a, const Tensor& b, std::string_view op) {
+// Checks the operands of a := f(a, b) and returns b, or a copy where it is another view of a's
+// memory: its elements would change while they are read.
+Tensor inplace_operand(const Tensor& a, const Tensor& b, std::string_view op) {
   check_inplace(a, op);
   TESSERA_CHECK(DTypeError, a.dtype() == b.dtype(), op, ": dtypes ", a.dtype(), " and ", b.dtype(),
                 " differ");
@@ -161,6 +174,9 @@ void check_binary_inplace(const Tensor& a, const Tensor& b, std::string_view op)
                 b.device(), " differ");
   TESSERA_CHECK(ShapeError, broadcast_shapes(a.shape(), b.shape(), op) == a.shape(), op, ": ",
                 b.shape(), " does not broadcast to ", a.shape());
+  const bool same = a.shape() == b.shape() && a.strides() == b.strides() &&
+                    a.impl_ptr()->offset == b.impl_ptr()->offset;
+  return a.shares_storage(b) && !same ? view::clone(b) : b;
 }
 
 }  // namespace
@@ -192,25 +208,30 @@ Tensor reciprocal(const Tensor& x, double scale) { return apply(ReciprocalOp{sca
 void add_(Tensor& a, const Tensor& b) { add_scaled_(a, b, 1.0); }
 
 void add_scaled_(Tensor& a, const Tensor& b, double alpha) {
-  check_binary_inplace(a, b, "add_");
-  kernel::axpby.get(a.device())(a, 1.0, b, alpha);
+  const Tensor operand = inplace_operand(a, b, "add_");
+  check_scalar(a.dtype(), alpha, "add_scaled_");
+  kernel::axpby.get(a.device())(a, 1.0, operand, alpha);
   a.bump_version();
 }
 
 void lerp_(Tensor& a, const Tensor& b, double weight) {
-  check_binary_inplace(a, b, "lerp_");
-  kernel::axpby.get(a.device())(a, 1.0 - weight, b, weight);
+  TESSERA_CHECK(DTypeError, is_floating(a.dtype()), "lerp_: needs a floating dtype, got ",
+                a.dtype(), " of shape ", a.shape());
+  const Tensor operand = inplace_operand(a, b, "lerp_");
+  kernel::axpby.get(a.device())(a, 1.0 - weight, operand, weight);
   a.bump_version();
 }
 
 void mul_(Tensor& a, const Tensor& b) {
-  check_binary_inplace(a, b, "mul_");
-  kernel::mul.get(a.device())(a, b, a);
+  const Tensor operand = inplace_operand(a, b, "mul_");
+  kernel::mul.get(a.device())(a, operand, a);
   a.bump_version();
 }
 
 void affine_(Tensor& a, double scale, double shift) {
   check_inplace(a, "affine_");
+  check_scalar(a.dtype(), scale, "affine_");
+  check_scalar(a.dtype(), shift, "affine_");
   kernel::affine.get(a.device())(a, scale, shift, a);
   a.bump_version();
 }

@@ -5,16 +5,17 @@
 
 namespace tessera {
 
-/// Elementwise arithmetic with NumPy broadcasting. Both operands have one dtype (DTypeError
-/// otherwise; convert with `cast`) and one device. Integer division truncates; a zero divisor is
-/// ValueError for integers. Differentiable to any order. Throws ShapeError when the shapes do not
-/// broadcast.
+/// Elementwise arithmetic with NumPy broadcasting. Both operands have one dtype, any but bool
+/// (DTypeError otherwise; convert with `cast`), and one device. Integers wrap; their division
+/// truncates, and a zero divisor is ValueError. Differentiable to any order. Throws ShapeError when
+/// the shapes do not broadcast.
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, const Tensor& b);
 Tensor div(const Tensor& a, const Tensor& b);
 
-/// scale * x + shift for scalars, one pass. Integer tensors take scalars that are whole numbers.
+/// scale * x + shift for scalars, one pass. Integer tensors take scalars that are whole numbers
+/// below 2^63 (ValueError).
 /// Differentiable to any order.
 Tensor affine(const Tensor& x, double scale, double shift);
 
@@ -35,15 +36,15 @@ inline Tensor operator*(double s, const Tensor& x) { return affine(x, s, 0.0); }
 inline Tensor operator/(const Tensor& x, double s) { return affine(x, 1.0 / s, 0.0); }
 inline Tensor operator/(double s, const Tensor& x) { return reciprocal(x, s); }
 
-/// In-place forms for buffers and optimizer state: b is broadcast to a, which keeps its shape. Not
-/// recorded; Error when a requires a gradient and recording is on.
+/// In-place forms for buffers and optimizer state: b is broadcast to a, which keeps its shape, and
+/// may be a view of it. Not recorded; Error when a requires a gradient and recording is on.
 void add_(Tensor& a, const Tensor& b);
 void mul_(Tensor& a, const Tensor& b);
 /// a := scale * a + shift.
 void affine_(Tensor& a, double scale, double shift);
 /// a := a + alpha * b.
 void add_scaled_(Tensor& a, const Tensor& b, double alpha);
-/// a := a + weight * (b - a): moving averages.
+/// a := a + weight * (b - a): moving averages. Floating tensors (DTypeError).
 void lerp_(Tensor& a, const Tensor& b, double weight);
 
 namespace kernel {

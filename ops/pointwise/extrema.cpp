@@ -10,13 +10,7 @@ namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
-struct ClampRule {
-  static constexpr std::string_view name = "clamp", grad_name = "clamp_grad";
-  static constexpr auto* slot = &kernel::clamp;
-  static constexpr auto* grad_slot = &kernel::clamp_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
-};
+struct ClampRule : detail::PointwiseRule<kernel::clamp, kernel::clamp_grad, detail::From::input> {};
 
 template <class Formula>
 void extremum_cpu(const Tensor& a, const Tensor& b, Tensor& y) {
@@ -61,14 +55,11 @@ struct ExtremumOp {
 
 }  // namespace
 
-constinit PointwiseSlot kernel::clamp{"clamp"};
-constinit PointwiseGradSlot kernel::clamp_grad{"clamp_grad"};
+TESSERA_POINTWISE(clamp, math::Clamp);
 constinit KernelSlot<void(const Tensor&, const Tensor&, Tensor&)> kernel::minimum{"minimum"};
 constinit KernelSlot<void(const Tensor&, const Tensor&, Tensor&)> kernel::maximum{"maximum"};
 constinit KernelSlot<void(const Tensor&, const Tensor&, Tensor&)> kernel::share_of_larger{
     "share_of_larger"};
-TESSERA_KERNEL(clamp, cpu, detail::pointwise_cpu<math::Clamp>);
-TESSERA_KERNEL(clamp_grad, cpu, detail::pointwise_grad_cpu<math::Clamp>);
 TESSERA_KERNEL(minimum, cpu, extremum_cpu<math::Minimum>);
 TESSERA_KERNEL(maximum, cpu, extremum_cpu<math::Maximum>);
 TESSERA_KERNEL(share_of_larger, cpu, share_of_larger_cpu);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <type_traits>
+
 #include "tensor/macros.h"
 
 /// Scalar formulas shared by the CPU loops and the CUDA kernels. T is float or double (or an
@@ -24,9 +26,14 @@ struct Mul {
     return static_cast<T>(a * b);
   }
 };
+/// Integers truncate; the one quotient that does not fit, lowest / -1, wraps instead of trapping.
 struct Div {
   template <class T>
   TESSERA_HD T operator()(T a, T b) const {
+    if constexpr (std::is_integral_v<T> && std::is_signed_v<T>) {
+      using U = std::make_unsigned_t<T>;
+      if (b == T(-1)) return static_cast<T>(U(0) - static_cast<U>(a));
+    }
     return static_cast<T>(a / b);
   }
 };

@@ -176,12 +176,21 @@ struct Hardswish {  // x relu6(x + 3) / 6
   }
   TESSERA_GRAD {
     const T inside = g * (s * T(1.0 / 3) + T(0.5));
-    return s < T(-3) ? T(0) : (s > T(3) ? g : inside);
+    return s <= T(-3) ? T(0) : (s >= T(3) ? g : inside);
   }
 };
 struct Hardsigmoid {  // relu6(x + 3) / 6
   TESSERA_VALUE { return Clamp::value(x * T(1.0 / 6) + T(0.5), Args<T>{T(0), T(1)}); }
   TESSERA_GRAD { return s <= T(-3) || s >= T(3) ? T(0) : g * T(1.0 / 6); }
+};
+
+/// x^2 / 2 inside [-a, a], a (|x| - a / 2) outside.
+struct Huber {
+  TESSERA_VALUE {
+    const T size = abs(x), outside = args.a * (size - T(0.5) * args.a);
+    return size < args.a ? T(0.5) * x * x : outside;
+  }
+  TESSERA_GRAD { return g * Clamp::value(s, Args<T>{-args.a, args.a}); }
 };
 
 struct Sign {  // NaN stays NaN

@@ -8,26 +8,35 @@
 #include "ops/pointwise/pointwise_formulas.h"
 #include "ops/pointwise/pointwise_slots.h"
 
-/// For the .cpp files of this folder: the operator, its gradient operator and the CPU kernels of a
-/// unary function, from a `Rule`:
+/// For .cpp files: the operator, its gradient operator and the CPU kernels of a unary function,
+/// from a rule and a formula (ops/pointwise/pointwise_formulas.h):
 ///
-///   struct TanhRule {
-///     static constexpr std::string_view name = "tanh", grad_name = "tanh_grad";
-///     static constexpr auto *slot = &kernel::tanh;
-///     static constexpr auto *grad_slot = &kernel::tanh_grad;
-///     static constexpr bool from_output = true;    // the gradient is a function of y, not of x
-///     PointwiseArgs args;
+///   struct TanhRule : detail::PointwiseRule<kernel::tanh, kernel::tanh_grad, detail::From::output>
+///   {
 ///     // gg * d f'(s) / ds in public operators; leave it out when f' is piecewise constant
-///     Tensor second(const Tensor& gg, const Tensor& y) const;
+///     Tensor second(const Tensor& gg, const Tensor& y) const { return gg * y * -2.0; }
 ///   };
+///   TESSERA_POINTWISE(tanh, math::Tanh);  // defines the two slots and fills them for the CPU
+///   Tensor tanh(const Tensor& x) { return detail::pointwise<TanhRule>(x); }
 ///
 /// The gradient operator g * f'(s) differentiates into itself (in g) and into `second` (in s), so
 /// every order is exact.
 namespace tessera::detail {
 
+/// What the gradient is a function of; the operator keeps only that.
+enum class From { input, output };
+
+template <const PointwiseSlot& kSlot, const PointwiseGradSlot& kGradSlot, From kFrom>
+struct PointwiseRule {
+  static constexpr const PointwiseSlot& slot = kSlot;
+  static constexpr const PointwiseGradSlot& grad_slot = kGradSlot;
+  static constexpr bool from_output = kFrom == From::output;
+  PointwiseArgs args;
+};
+
 template <class Rule>
 struct PointwiseGradOp {
-  static constexpr std::string_view name = Rule::grad_name;
+  static inline const std::string_view name = Rule::grad_slot.name();
   Rule rule;
 
   Tensor forward(Ctx& ctx, const Tensor& g, const Tensor& saved) const {
@@ -37,7 +46,7 @@ struct PointwiseGradOp {
     else
       ctx.save({saved, g});
     Tensor gx = empty_like(saved);
-    Rule::grad_slot->get(g.device())(g, saved, rule.args, gx);
+    Rule::grad_slot.get(g.device())(g, saved, rule.args, gx);
     return gx;
   }
   Grads backward(const Ctx& ctx, const Tensor& gg) const {
@@ -53,7 +62,7 @@ struct PointwiseGradOp {
 
 template <class Rule>
 struct PointwiseOp {
-  static constexpr std::string_view name = Rule::name;
+  static inline const std::string_view name = Rule::slot.name();
   Rule rule;
 
   Tensor forward(Ctx& ctx, const Tensor& x) const {
@@ -61,7 +70,7 @@ struct PointwiseOp {
                   x.dtype(), " of shape ", x.shape());
     if (!Rule::from_output) ctx.save({x});
     Tensor y = empty_like(x);
-    Rule::slot->get(x.device())(x, rule.args, y);
+    Rule::slot.get(x.device())(x, rule.args, y);
     if (Rule::from_output) ctx.save_output(y);
     return y;
   }
@@ -72,7 +81,7 @@ struct PointwiseOp {
 
 template <class Rule>
 Tensor pointwise(const Tensor& x, PointwiseArgs args = {}) {
-  return apply(PointwiseOp<Rule>{{args}}, x);
+  return apply(PointwiseOp<Rule>{Rule{{args}}}, x);
 }
 
 template <class Formula>
@@ -96,3 +105,9 @@ void pointwise_grad_cpu(const Tensor& g, const Tensor& saved, PointwiseArgs args
 }
 
 }  // namespace tessera::detail
+
+#define TESSERA_POINTWISE(op, Formula)                                \
+  constinit PointwiseSlot kernel::op{#op};                            \
+  constinit PointwiseGradSlot kernel::op##_grad{#op "_grad"};         \
+  TESSERA_KERNEL(op, cpu, ::tessera::detail::pointwise_cpu<Formula>); \
+  TESSERA_KERNEL(op##_grad, cpu, ::tessera::detail::pointwise_grad_cpu<Formula>)

@@ -9,30 +9,16 @@
 namespace tessera {
 namespace {
 
-struct SqrtRule {
-  static constexpr std::string_view name = "sqrt", grad_name = "sqrt_grad";
-  static constexpr auto* slot = &kernel::sqrt;
-  static constexpr auto* grad_slot = &kernel::sqrt_grad;
-  static constexpr bool from_output = true;
-  PointwiseArgs args;
+struct SqrtRule : detail::PointwiseRule<kernel::sqrt, kernel::sqrt_grad, detail::From::output> {
   Tensor second(const Tensor& gg, const Tensor& y) const { return gg * reciprocal(y * y, -0.5); }
 };
 
-struct RsqrtRule {
-  static constexpr std::string_view name = "rsqrt", grad_name = "rsqrt_grad";
-  static constexpr auto* slot = &kernel::rsqrt;
-  static constexpr auto* grad_slot = &kernel::rsqrt_grad;
-  static constexpr bool from_output = true;
-  PointwiseArgs args;
+struct RsqrtRule : detail::PointwiseRule<kernel::rsqrt, kernel::rsqrt_grad, detail::From::output> {
   Tensor second(const Tensor& gg, const Tensor& y) const { return gg * (y * y) * -1.5; }
 };
 
-struct SquareRule {
-  static constexpr std::string_view name = "square", grad_name = "square_grad";
-  static constexpr auto* slot = &kernel::square;
-  static constexpr auto* grad_slot = &kernel::square_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
+struct SquareRule
+    : detail::PointwiseRule<kernel::square, kernel::square_grad, detail::From::input> {
   Tensor second(const Tensor& gg, const Tensor&) const { return gg * 2.0; }
 };
 
@@ -117,18 +103,9 @@ void pow_cpu(const Tensor& x, const Tensor& exponent, Tensor& y) {
 
 }  // namespace
 
-constinit PointwiseSlot kernel::sqrt{"sqrt"};
-constinit PointwiseGradSlot kernel::sqrt_grad{"sqrt_grad"};
-constinit PointwiseSlot kernel::rsqrt{"rsqrt"};
-constinit PointwiseGradSlot kernel::rsqrt_grad{"rsqrt_grad"};
-constinit PointwiseSlot kernel::square{"square"};
-constinit PointwiseGradSlot kernel::square_grad{"square_grad"};
-TESSERA_KERNEL(sqrt, cpu, detail::pointwise_cpu<math::Sqrt>);
-TESSERA_KERNEL(sqrt_grad, cpu, detail::pointwise_grad_cpu<math::Sqrt>);
-TESSERA_KERNEL(rsqrt, cpu, detail::pointwise_cpu<math::Rsqrt>);
-TESSERA_KERNEL(rsqrt_grad, cpu, detail::pointwise_grad_cpu<math::Rsqrt>);
-TESSERA_KERNEL(square, cpu, detail::pointwise_cpu<math::Square>);
-TESSERA_KERNEL(square_grad, cpu, detail::pointwise_grad_cpu<math::Square>);
+TESSERA_POINTWISE(sqrt, math::Sqrt);
+TESSERA_POINTWISE(rsqrt, math::Rsqrt);
+TESSERA_POINTWISE(square, math::Square);
 
 constinit KernelSlot<void(const Tensor&, double, Tensor&)> kernel::pow_scalar{"pow_scalar"};
 constinit KernelSlot<void(const Tensor&, const Tensor&, Tensor&)> kernel::pow{"pow"};

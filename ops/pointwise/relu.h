@@ -23,6 +23,8 @@ Tensor prelu(const Tensor& x, const Tensor& weight);
 namespace kernel {
 extern PointwiseSlot relu, leaky_relu, hardtanh, elu;
 extern PointwiseGradSlot relu_grad, leaky_relu_grad, hardtanh_grad, elu_grad;
+/// weight broadcasts to x; y has x's shape.
+extern KernelSlot<void(const Tensor& x, const Tensor& weight, Tensor& y)> prelu;
 }  // namespace kernel
 
 }  // namespace tessera

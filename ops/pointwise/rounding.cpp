@@ -5,20 +5,14 @@
 namespace tessera {
 namespace {
 
-struct AbsRule {
-  static constexpr std::string_view name = "abs", grad_name = "abs_grad";
-  static constexpr auto* slot = &kernel::abs;
-  static constexpr auto* grad_slot = &kernel::abs_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
-};
+struct AbsRule : detail::PointwiseRule<kernel::abs, kernel::abs_grad, detail::From::input> {};
 
 // A step function: its gradient is zero wherever it exists.
 template <const PointwiseSlot& slot>
 struct StepOp {
-  static constexpr std::string_view name = "step";
+  static inline const std::string_view name = slot.name();
   Tensor forward(Ctx&, const Tensor& x) const {
-    TESSERA_CHECK(DTypeError, is_floating(x.dtype()), slot.name(), ": needs a floating dtype, got ",
+    TESSERA_CHECK(DTypeError, is_floating(x.dtype()), name, ": needs a floating dtype, got ",
                   x.dtype(), " of shape ", x.shape());
     Tensor y = empty_like(x);
     slot.get(x.device())(x, {}, y);
@@ -29,14 +23,11 @@ struct StepOp {
 
 }  // namespace
 
-constinit PointwiseSlot kernel::abs{"abs"};
-constinit PointwiseGradSlot kernel::abs_grad{"abs_grad"};
+TESSERA_POINTWISE(abs, math::Abs);
 constinit PointwiseSlot kernel::sign{"sign"};
 constinit PointwiseSlot kernel::floor{"floor"};
 constinit PointwiseSlot kernel::ceil{"ceil"};
 constinit PointwiseSlot kernel::round{"round"};
-TESSERA_KERNEL(abs, cpu, detail::pointwise_cpu<math::Abs>);
-TESSERA_KERNEL(abs_grad, cpu, detail::pointwise_grad_cpu<math::Abs>);
 TESSERA_KERNEL(sign, cpu, detail::pointwise_cpu<math::Sign>);
 TESSERA_KERNEL(floor, cpu, detail::pointwise_cpu<math::Floor>);
 TESSERA_KERNEL(ceil, cpu, detail::pointwise_cpu<math::Ceil>);

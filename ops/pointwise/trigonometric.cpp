@@ -8,50 +8,25 @@
 namespace tessera {
 namespace {
 
-struct SinRule {
-  static constexpr std::string_view name = "sin", grad_name = "sin_grad";
-  static constexpr auto* slot = &kernel::sin;
-  static constexpr auto* grad_slot = &kernel::sin_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
+struct SinRule : detail::PointwiseRule<kernel::sin, kernel::sin_grad, detail::From::input> {
   Tensor second(const Tensor& gg, const Tensor& x) const { return -(gg * tessera::sin(x)); }
 };
 
-struct CosRule {
-  static constexpr std::string_view name = "cos", grad_name = "cos_grad";
-  static constexpr auto* slot = &kernel::cos;
-  static constexpr auto* grad_slot = &kernel::cos_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
+struct CosRule : detail::PointwiseRule<kernel::cos, kernel::cos_grad, detail::From::input> {
   Tensor second(const Tensor& gg, const Tensor& x) const { return -(gg * tessera::cos(x)); }
 };
 
-struct AsinRule {
-  static constexpr std::string_view name = "asin", grad_name = "asin_grad";
-  static constexpr auto* slot = &kernel::asin;
-  static constexpr auto* grad_slot = &kernel::asin_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
+struct AsinRule : detail::PointwiseRule<kernel::asin, kernel::asin_grad, detail::From::input> {
   Tensor second(const Tensor& gg, const Tensor& x) const { return gg * x * pow(1.0 - x * x, -1.5); }
 };
 
-struct AcosRule {
-  static constexpr std::string_view name = "acos", grad_name = "acos_grad";
-  static constexpr auto* slot = &kernel::acos;
-  static constexpr auto* grad_slot = &kernel::acos_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
+struct AcosRule : detail::PointwiseRule<kernel::acos, kernel::acos_grad, detail::From::input> {
   Tensor second(const Tensor& gg, const Tensor& x) const {
     return -(gg * x * pow(1.0 - x * x, -1.5));
   }
 };
 
-struct AtanRule {
-  static constexpr std::string_view name = "atan", grad_name = "atan_grad";
-  static constexpr auto* slot = &kernel::atan;
-  static constexpr auto* grad_slot = &kernel::atan_grad;
-  static constexpr bool from_output = false;
-  PointwiseArgs args;
+struct AtanRule : detail::PointwiseRule<kernel::atan, kernel::atan_grad, detail::From::input> {
   Tensor second(const Tensor& gg, const Tensor& x) const {
     const Tensor r = reciprocal(x * x + 1.0);
     return gg * x * (r * r) * -2.0;
@@ -59,26 +34,30 @@ struct AtanRule {
 };
 
 // The float polynomials serve |x| < kSinCosLimit; blocks with anything beyond go through float64.
-template <class Formula, class... X>
+// T is stored in 32 bits or less, y is contiguous.
+template <class T, class Formula, class... X>
 void wide_range_cpu(Tensor& y, const Formula& formula, const Tensor& x, const X&... more) {
   constexpr int64_t kBlock = 1024;
   const Tensor angles = view::contiguous(x);
-  const float* in = angles.data<float>();
-  float* out = y.data<float>();
+  const T* in = angles.data<T>();
+  T* out = y.data<T>();
   const std::array<Tensor, sizeof...(X)> others{view::contiguous(more)...};
-  const float* g = nullptr;
-  if constexpr (sizeof...(X) == 1) g = others[0].template data<float>();
+  const T* g = nullptr;
+  if constexpr (sizeof...(X) == 1) g = others[0].template data<T>();
   parallel_for(0, y.numel(), 16 * kBlock, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; b += kBlock) {
       const int64_t count = std::min(kBlock, end - b);
       int outside = 0;
-      for (int64_t i = 0; i < count; ++i) outside |= !(math::abs(in[b + i]) < math::kSinCosLimit);
-      const auto run = [&]<class T>() {
+      for (int64_t i = 0; i < count; ++i)
+        outside |= !(math::abs(static_cast<float>(in[b + i])) < math::kSinCosLimit);
+      const auto run = [&]<class C>() {
         for (int64_t i = b; i < b + count; ++i) {
+          const C angle = static_cast<C>(static_cast<float>(in[i]));
           if constexpr (sizeof...(X) == 1)
-            out[i] = static_cast<float>(formula(static_cast<T>(g[i]), static_cast<T>(in[i])));
+            out[i] =
+                T(static_cast<float>(formula(static_cast<C>(static_cast<float>(g[i])), angle)));
           else
-            out[i] = static_cast<float>(formula(static_cast<T>(in[i])));
+            out[i] = T(static_cast<float>(formula(angle)));
         }
       };
       outside ? run.template operator()<double>() : run.template operator()<float>();
@@ -88,17 +67,20 @@ void wide_range_cpu(Tensor& y, const Formula& formula, const Tensor& x, const X&
 
 template <class F>
 void sin_cos_cpu(const Tensor& x, PointwiseArgs args, Tensor& y) {
-  if (y.dtype() != DType::f32 || !y.is_contiguous()) return detail::pointwise_cpu<F>(x, args, y);
-  wide_range_cpu(
-      y, []<class T>(T v) { return F::value(v, math::Args<T>{}); }, x);
+  if (y.dtype() == DType::f64) return detail::pointwise_cpu<F>(x, args, y);
+  dispatch<float, Half, BFloat16>(y.dtype(), "sin", [&]<class T>() {
+    wide_range_cpu<T>(
+        y, []<class C>(C v) { return F::value(v, math::Args<C>{}); }, x);
+  });
 }
 
 template <class F>
 void sin_cos_grad_cpu(const Tensor& g, const Tensor& x, PointwiseArgs args, Tensor& gx) {
-  if (gx.dtype() != DType::f32 || !gx.is_contiguous())
-    return detail::pointwise_grad_cpu<F>(g, x, args, gx);
-  wide_range_cpu(
-      gx, []<class T>(T u, T v) { return F::grad(u, v, math::Args<T>{}); }, x, g);
+  if (gx.dtype() == DType::f64) return detail::pointwise_grad_cpu<F>(g, x, args, gx);
+  dispatch<float, Half, BFloat16>(gx.dtype(), "sin_grad", [&]<class T>() {
+    wide_range_cpu<T>(
+        gx, []<class C>(C u, C v) { return F::grad(u, v, math::Args<C>{}); }, x, g);
+  });
 }
 
 }  // namespace
@@ -107,22 +89,13 @@ constinit PointwiseSlot kernel::sin{"sin"};
 constinit PointwiseGradSlot kernel::sin_grad{"sin_grad"};
 constinit PointwiseSlot kernel::cos{"cos"};
 constinit PointwiseGradSlot kernel::cos_grad{"cos_grad"};
-constinit PointwiseSlot kernel::asin{"asin"};
-constinit PointwiseGradSlot kernel::asin_grad{"asin_grad"};
-constinit PointwiseSlot kernel::acos{"acos"};
-constinit PointwiseGradSlot kernel::acos_grad{"acos_grad"};
-constinit PointwiseSlot kernel::atan{"atan"};
-constinit PointwiseGradSlot kernel::atan_grad{"atan_grad"};
+TESSERA_POINTWISE(asin, math::Asin);
+TESSERA_POINTWISE(acos, math::Acos);
+TESSERA_POINTWISE(atan, math::Atan);
 TESSERA_KERNEL(sin, cpu, sin_cos_cpu<math::Sin>);
 TESSERA_KERNEL(sin_grad, cpu, sin_cos_grad_cpu<math::Sin>);
 TESSERA_KERNEL(cos, cpu, sin_cos_cpu<math::Cos>);
 TESSERA_KERNEL(cos_grad, cpu, sin_cos_grad_cpu<math::Cos>);
-TESSERA_KERNEL(asin, cpu, detail::pointwise_cpu<math::Asin>);
-TESSERA_KERNEL(asin_grad, cpu, detail::pointwise_grad_cpu<math::Asin>);
-TESSERA_KERNEL(acos, cpu, detail::pointwise_cpu<math::Acos>);
-TESSERA_KERNEL(acos_grad, cpu, detail::pointwise_grad_cpu<math::Acos>);
-TESSERA_KERNEL(atan, cpu, detail::pointwise_cpu<math::Atan>);
-TESSERA_KERNEL(atan_grad, cpu, detail::pointwise_grad_cpu<math::Atan>);
 
 Tensor sin(const Tensor& x) { return detail::pointwise<SinRule>(x); }
 Tensor cos(const Tensor& x) { return detail::pointwise<CosRule>(x); }

@@ -13,8 +13,12 @@ WindowAxis make_axis(const Shape& image, int axis, int64_t kernel, int64_t strid
   TESSERA_CHECK(ValueError, kernel >= 1 && stride >= 1 && dilation >= 1, op,
                 ": kernel, stride and dilation must be at least 1, got ", kernel, ", ", stride,
                 " and ", dilation);
+  constexpr int64_t kEnd = int64_t{1} << 31;  // the extent must not overflow
+  TESSERA_CHECK(ValueError, kernel < kEnd && stride < kEnd && dilation < kEnd, op,
+                ": kernel, stride and dilation must be below 2^31, got ", kernel, ", ", stride,
+                " and ", dilation);
   const int64_t extent = dilation * (kernel - 1) + 1;
-  TESSERA_CHECK(ValueError, padding >= 0 && 2 * padding <= extent, op, ": padding ", padding,
+  TESSERA_CHECK(ValueError, padding >= 0 && padding <= extent / 2, op, ": padding ", padding,
                 " must lie in [0, ", extent / 2, "], half of the window's extent ", extent);
   WindowAxis a{.in = image[axis],
                .kernel = kernel,
@@ -22,9 +26,10 @@ WindowAxis make_axis(const Shape& image, int axis, int64_t kernel, int64_t strid
                .padding = padding,
                .dilation = dilation};
   const int64_t room = a.in + 2 * padding - extent;
-  TESSERA_CHECK(ShapeError, a.in > 0 && room >= 0, op, ": a window of extent ", extent,
+  const int64_t last = ceil_mode ? room + stride - 1 : room;  // where the last window may start
+  TESSERA_CHECK(ShapeError, a.in > 0 && last >= 0, op, ": a window of extent ", extent,
                 " does not fit input ", image, " with padding ", padding);
-  a.out = (ceil_mode ? room + stride - 1 : room) / stride + 1;
+  a.out = last / stride + 1;
   if (ceil_mode && (a.out - 1) * stride >= a.in + padding) --a.out;
   return a;
 }

@@ -63,8 +63,8 @@ struct Windows {
 /// Windows of kernel x stride x padding x dilation. Output size floor((in + 2 padding - dilation
 /// (kernel - 1) - 1) / stride) + 1, or the ceiling of the quotient with ceil_mode, where a last
 /// window that would start at or past in + padding is dropped. Throws ShapeError unless `image` is
-/// (N, H, W, C) with at least one window, ValueError for kernel, stride or dilation < 1 or a
-/// padding outside [0, half the window]; messages start with `op`.
+/// (N, H, W, C) with at least one window, ValueError for kernel, stride or dilation outside [1,
+/// 2^31) or a padding outside [0, half the window]; messages start with `op`.
 Windows make_windows(const Shape& image, Size2 kernel, Size2 stride, Size2 padding, Size2 dilation,
                      bool ceil_mode, std::string_view op);
 /// out.h x out.w bins of nearly equal size. Throws ShapeError unless `image` is (N, H, W, C) with

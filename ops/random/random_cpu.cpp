@@ -52,42 +52,56 @@ void random_uniform_cpu(const RandomDraw& draw, double lo, double hi, Tensor& y)
   });
 }
 
+/// out[2 k], out[2 k + 1] = the normal pair of units(k), `count` elements in all.
+template <class T, class Units>
+void put_normal(T* __restrict out, int64_t count, double mean, double stddev, Units&& units) {
+  const auto scaled = [=](double v) { return static_cast<T>(mean + stddev * v); };
+  for (int64_t k = 0; k < count / 2; ++k) {
+    const auto [u, v] = units(k);
+    const math::NormalPair pair = math::box_muller(u, v);
+    out[2 * k] = scaled(pair.a);
+    out[2 * k + 1] = scaled(pair.b);
+  }
+  if (count % 2 == 0) return;
+  const auto [u, v] = units(count / 2);
+  out[count - 1] = scaled(math::box_muller(u, v).a);
+}
+
 void random_normal_cpu(const RandomDraw& draw, double mean, double stddev, Tensor& y) {
-  const int64_t n = y.numel();
-  const auto put = [=](auto* out, int64_t at, math::NormalPair pair) {
-    using T = std::remove_pointer_t<decltype(out)>;
-    if (at < n) out[at] = static_cast<T>(mean + stddev * pair.a);
-    if (at + 1 < n) out[at + 1] = static_cast<T>(mean + stddev * pair.b);
+  struct Units {
+    double u, v;
   };
+  const int64_t n = y.numel();
   if (y.dtype() == DType::f64) {
     double* out = y.data<double>();
     cpu::for_each_word_run<2>(draw, n, [=](const uint32_t* w, int64_t first, int64_t count) {
-      for (int64_t k = 0; k < count; k += 2)
-        put(out, first + k,
-            math::box_muller(1.0 - math::bits53(w[2 * k], w[2 * k + 1]) * 0x1p-53,
-                             math::bits53(w[2 * k + 2], w[2 * k + 3]) * 0x1p-53));
+      put_normal(out + first, count, mean, stddev, [=](int64_t k) {
+        return Units{1.0 - math::bits53(w[4 * k], w[4 * k + 1]) * 0x1p-53,
+                     math::bits53(w[4 * k + 2], w[4 * k + 3]) * 0x1p-53};
+      });
     });
     return;
   }
   float* out = y.data<float>();
   cpu::for_each_word_run<1>(draw, n, [=](const uint32_t* w, int64_t first, int64_t count) {
-    for (int64_t k = 0; k < count; k += 2)
-      put(out, first + k,
-          math::box_muller((static_cast<double>(w[k]) + 1.0) * 0x1p-32,
-                           static_cast<double>(w[k + 1]) * 0x1p-32));
+    put_normal(out + first, count, mean, stddev, [=](int64_t k) {
+      return Units{(static_cast<double>(w[2 * k]) + 1.0) * 0x1p-32,
+                   static_cast<double>(w[2 * k + 1]) * 0x1p-32};
+    });
   });
 }
 
 void random_trunc_normal_cpu(const RandomDraw& draw, double mean, double stddev, double lo,
                              double hi, Tensor& y) {
-  constexpr double kSqrt2 = 1.414213562373095048802;
+  constexpr double kSqrt2 = 1.414213562373095048802, kLargest = 1 - 0x1p-53;
   const auto below = [=](double v) { return 0.5 * std::erfc(-(v - mean) / (stddev * kSqrt2)); };
   const double from = below(lo), to = below(hi);
   dispatch_float(y.dtype(), "trunc_normal", [&]<class T>() {
     map_unit<T>(draw, y, true, 0.5, [=](double u) {
-      const double x = 2.0 * (from + (to - from) * u) - 1.0;
+      // Kept inside (-1, 1), where erfinv is finite: a cut further out gives its nearer bound.
+      const double x = std::clamp(2.0 * (from + (to - from) * u) - 1.0, -kLargest, kLargest);
       const double v = mean + stddev * kSqrt2 * math::erfinv(x);
-      return std::clamp(v, lo, hi);  // rounding, or a cut so far out that x is -1 or 1
+      return std::clamp(v, lo, hi);
     });
   });
 }

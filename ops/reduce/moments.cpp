@@ -106,7 +106,9 @@ TESSERA_KERNEL(norm2, cpu, norm2_cpu);
 Tensor mean(const Tensor& x, const Dims& axes, bool keepdim) {
   check_floating(x, "mean");
   const auto count = static_cast<double>(reduced_shape(x.shape(), axes, "mean").count);
-  return affine(sum(x, axes, keepdim), 1.0 / count, 0.0);
+  // The sum of half types may overflow where the mean does not.
+  const DType wide = x.dtype() == DType::f64 ? DType::f64 : DType::f32;
+  return cast(affine(sum(cast(x, wide), axes, keepdim), 1.0 / count, 0.0), x.dtype());
 }
 
 Tensor var(const Tensor& x, const Dims& axes, bool unbiased, bool keepdim) {

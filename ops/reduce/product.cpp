@@ -1,10 +1,12 @@
 #include "ops/reduce/product.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "autograd/apply.h"
 #include "ops/cpu/reduce.h"
+#include "ops/index/concat.h"
 #include "ops/index/view.h"
 #include "ops/pointwise/arithmetic.h"
 #include "ops/pointwise/comparison.h"
@@ -89,6 +91,21 @@ void check_floating(const Tensor& x, std::string_view op) {
                 " of shape ", x.shape(), "; convert it with cast()");
 }
 
+// The product of the other elements of each row of x (rows, n >= 1): pairs are multiplied up to one
+// number and the products of what lies outside come down again. Unlike prod / x it holds at zeros,
+// and being made of products it can be differentiated again there.
+Tensor others(const Tensor& x) {
+  const int64_t n = x.size(1), half = n / 2;
+  if (n == 1) return ones_like(x);
+  const Tensor left = slice(x, 1, 0, half), right = slice(x, 1, half, 2 * half);
+  Tensor pairs = left * right;
+  if (n % 2 == 1) pairs = concat({pairs, slice(x, 1, n - 1, n)}, 1);
+  const Tensor outside = others(pairs), paired = slice(outside, 1, 0, half);
+  Tensors parts{paired * right, paired * left};
+  if (n % 2 == 1) parts.push_back(slice(outside, 1, half, half + 1));
+  return concat(parts, 1);
+}
+
 struct ProdOp {
   static constexpr std::string_view name = "prod";
   ReducedShape reduced;
@@ -102,16 +119,19 @@ struct ProdOp {
       kernel::prod.get(x.device())(x, y);
     return y;
   }
-  // The product of the other elements: p / x without zeros; p, the product of the rest, at the only
-  // zero; 0 otherwise.
   Grads backward(const Ctx& ctx, const Tensor& g) const {
-    const Tensor x = ctx.saved(0), is_zero = eq(x, 0.0);
-    const Tensor one = ones({}, x.dtype(), x.device()), zero = zeros({}, x.dtype(), x.device());
-    const Tensor safe = where(is_zero, one, x);
-    const Tensor zero_count = sum(is_zero, reduced.axes, true);
-    const Tensor others = g * prod(safe, reduced.axes, true) / safe;
-    const Tensor alone = logical_or(eq(zero_count, 0.0), logical_and(is_zero, eq(zero_count, 1.0)));
-    return {where(alone, others, zero)};
+    const Tensor x = ctx.saved(0);
+    if (x.numel() == 0) return {zeros_like(x)};
+    // The reduced axes as one behind the others, and back.
+    Dims order, inverse;
+    for (int i = 0; i < x.rank(); ++i)
+      if (std::ranges::count(reduced.axes, i) == 0) order.push_back(i);
+    for (int64_t axis : reduced.axes) order.push_back(axis);
+    for (int i = 0; i < x.rank(); ++i)
+      inverse.push_back(std::ranges::find(order, i) - order.begin());
+    const Tensor moved = permute(x, order);
+    const Tensor rest = others(reshape(moved, {x.numel() / reduced.count, reduced.count}));
+    return {g * permute(reshape(rest, moved.shape()), inverse)};
   }
 };
 

@@ -7,8 +7,8 @@ namespace tessera {
 
 // Reductions over `axes` (all when empty), which stay with size 1 under keepdim.
 
-/// Product of a floating tensor (DTypeError otherwise); 1 over no elements. The gradient is exact
-/// with zeros among the elements; higher orders are exact where there are none.
+/// Product of a floating tensor (DTypeError otherwise); 1 over no elements. Differentiable to any
+/// order, with zeros among the elements too.
 Tensor prod(const Tensor& x, const Dims& axes = {}, bool keepdim = false);
 
 /// log(sum(exp(x))) of a floating tensor (DTypeError otherwise) without overflow; -inf over no

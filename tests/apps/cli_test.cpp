@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "tests/apps/program.h"
@@ -95,6 +96,23 @@ TEST(Cli, ParseSize) {
     EXPECT_THROW(parse_size(text, "--size"), UsageError) << text;
 }
 
+TEST(Cli, NumberChecks) {
+  const auto good = [](const CLI::Validator& check, const std::string& text) {
+    return check(text).empty();
+  };
+  for (const char* text : {"0", "0.05", "1e3", "5e-4"})
+    EXPECT_TRUE(good(non_negative(), text)) << text;
+  for (const char* text : {"-1", "nan", "inf", "", "x", "1x", "1e999"})
+    EXPECT_FALSE(good(non_negative(), text)) << text;
+  EXPECT_TRUE(good(share(), "0") && good(share(), "1") && good(share(), "0.5"));
+  for (const char* text : {"-0.1", "1.5", "nan", "", "half"})
+    EXPECT_FALSE(good(share(), text)) << text;
+  EXPECT_TRUE(good(seed(), "0") && good(seed(), "18446744073709551615"));
+  for (const char* text : {"-1", "18446744073709551616", "1.5", ""})
+    EXPECT_FALSE(good(seed(), text)) << text;
+  EXPECT_EQ(share()(std::string("nan")), "must be a number from 0 to 1, got 'nan'");
+}
+
 struct Line {
   std::string program;
   Args args;
@@ -146,6 +164,10 @@ TEST(Programs, WrongArgumentsExitWithTwoAndOneLine) {
       {"tessera", {"reid", "train", "--data", "x", "--droprate", "-1"}},
       {"tessera", {"reid", "train", "--data", "x", "--pad", "-1"}},
       {"tessera", {"reid", "train", "--data", "x", "--seed", "-1"}},
+      {"tessera", {"reid", "train", "--data", "x", "--seed", "18446744073709551616"}},
+      {"tessera", {"reid", "train", "--data", "x", "--lr", "nan"}},
+      {"tessera", {"reid", "train", "--data", "x", "--weight-decay", "nan"}},
+      {"tessera", {"reid", "train", "--data", "x", "--droprate", "nan"}},
       {"tessera", {"reid", "train", "--data", "x", "--threads", "0"}},
       {"tessera", {"reid", "train", "--data", "x", "--e", "3"}},  // epochs, erasing-p, eval-every
       {"tessera", {"reid", "test", "--data", "x"}},
@@ -154,6 +176,7 @@ TEST(Programs, WrongArgumentsExitWithTwoAndOneLine) {
       {"tessera", {"reid", "rank", "--index", "0", "--top", "0"}},
       {"tessera", {"bench", "--mode", "sleep"}},
       {"tessera", {"bench", "--size", "0"}},
+      {"tessera", {"bench", "--seconds", "nan"}},
       {"train_reid", {}},
       {"train_reid", {"--batch", "4"}},
       {"train_reid", {"--w", "4"}},  // weight-decay, warm-epoch, weights, workers
@@ -166,6 +189,27 @@ TEST(Programs, WrongArgumentsExitWithTwoAndOneLine) {
     EXPECT_EQ(run.out, "") << text;
     EXPECT_EQ(run.errors().size(), 1u) << text << "\n" << run.err;
     EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << text << "\n" << run.err;
+  }
+}
+
+TEST(Programs, AWrongCommandIsNamedWithThoseThereAre) {
+  const Outcome top = run_program("tessera", {"rank"});
+  EXPECT_EQ(top.code, 2);
+  EXPECT_NE(top.err.find("'rank' is not a command of tessera: reid, bench, models"),
+            std::string::npos)
+      << top.err;
+  const Outcome below = run_program("train_reid", {"predict"});
+  EXPECT_EQ(below.code, 2);
+  EXPECT_NE(below.err.find("'predict' is not a command of train_reid: train"), std::string::npos)
+      << below.err;
+}
+
+TEST(Programs, ResultsThatCannotBeWrittenAreAnError) {
+  for (const Args& args : {Args{"--help"}, Args{"--version"}, Args{"reid", "rank", "--help"}}) {
+    const Outcome run = run_program("tessera", args, {.stdout_to = "/dev/full"});
+    EXPECT_EQ(run.code, 1) << args.back();
+    ASSERT_EQ(run.errors().size(), 1u) << run.err;
+    EXPECT_NE(run.err.find("stdout"), std::string::npos) << run.err;
   }
 }
 
@@ -188,6 +232,36 @@ TEST(Programs, BenchPrintsOneJsonObject) {
   EXPECT_EQ(unknown.code, 1);
   ASSERT_EQ(unknown.errors().size(), 1u);
   EXPECT_NE(unknown.errors()[0].find("resnet18"), std::string::npos);
+}
+
+TEST(Programs, ColdBenchTimesOnePrediction) {
+  const Args args{"bench", "--model", "resnet18", "--batch", "1",         "--size",
+                  "32",    "--mode",  "cold",     "--json",  "--threads", "1"};
+  const auto now = [] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+  };
+  const double start = now();
+  const Outcome run = run_program("tessera", args);
+  const double end = now();
+  ASSERT_EQ(run.code, 0) << run.err;
+  const nlohmann::json result = nlohmann::json::parse(run.out);
+  EXPECT_EQ(result.at("weights"), "random");
+  EXPECT_TRUE(result.at("program").get<std::string>().starts_with("Tessera ")) << result;
+  const double finished = result.at("finished_at").get<double>();
+  const double inside_ms =
+      result.at("create_ms").get<double>() + result.at("predict_ms").get<double>();
+  EXPECT_GT(inside_ms, 0);
+  EXPECT_GE(finished, start + 1e-3 * inside_ms);  // one clock for both processes
+  EXPECT_LE(finished, end);
+
+  Args with_file = args;
+  with_file.insert(with_file.end(), {"--weights", "/nowhere/w.safetensors"});
+  const Outcome missing = run_program("tessera", with_file);
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_NE(missing.err.find("/nowhere/w.safetensors"), std::string::npos) << missing.err;
+  const Outcome wrong_mode = run_program("tessera", {"bench", "--weights", "w.safetensors"});
+  EXPECT_EQ(wrong_mode.code, 2) << wrong_mode.err;
 }
 
 TEST(ProgramsSlow, ModelsListsTheRegistry) {

@@ -58,7 +58,9 @@ Outcome run_program(const std::string& program, const std::vector<std::string>& 
   static int count = 0;
   const fs::path base =
       fs::temp_directory_path() / cat("tessera_program_", ::getpid(), "_", count++);
-  const std::string out = base.string() + ".out", err = base.string() + ".err";
+  const bool keep = options.stdout_to.empty();
+  const std::string out = keep ? base.string() + ".out" : options.stdout_to;
+  const std::string err = base.string() + ".err";
   const std::string path = std::string(TESSERA_BINARY_DIR "/") + program;
   std::vector<std::string> texts{path};
   texts.insert(texts.end(), args.begin(), args.end());
@@ -78,10 +80,10 @@ Outcome run_program(const std::string& program, const std::vector<std::string>& 
     if (std::chrono::steady_clock::now() > deadline) ::kill(pid, SIGKILL);
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  Outcome outcome{.out = text_of(out), .err = text_of(err)};
+  Outcome outcome{.out = keep ? text_of(out) : std::string(), .err = text_of(err)};
   if (WIFEXITED(status)) outcome.code = WEXITSTATUS(status);
   if (WIFSIGNALED(status)) outcome.signal = WTERMSIG(status);
-  fs::remove(out);
+  if (keep) fs::remove(out);
   fs::remove(err);
   return outcome;
 }

@@ -21,6 +21,8 @@ struct Outcome {
 struct RunOptions {
   /// Largest file the program may write, in bytes; 0: no limit. Stands in for a full disk.
   uint64_t file_limit = 0;
+  /// An existing file, such as a device, that stdout goes to; Outcome::out is then empty.
+  std::string stdout_to = {};
   /// Asked every millisecond with the process id while the program runs.
   std::function<void(pid_t)> meanwhile = nullptr;
   double timeout_seconds = 120;  // then it is killed

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "apps/reid/trainer.h"
 #include "data/codec.h"
 #include "data/pedestrians.h"
 #include "io/read_file.h"
@@ -109,6 +110,19 @@ class ReidProgram : public ::testing::Test {
     EXPECT_TRUE(run.err.ends_with(run.errors()[0] + "\n")) << run.err;
     for (const std::string& part : parts)
       EXPECT_NE(run.errors()[0].find(part), std::string::npos) << part << " is not in " << run.err;
+  }
+  // What train() says, for a run in this process.
+  ReidTrainOptions options() const {
+    ReidTrainOptions o;
+    o.data = shared_->data;
+    o.out = out_;
+    o.model.net.backbone = "resnet18";
+    o.model.height = 32;
+    o.model.width = 16;
+    o.batch = 16;
+    o.epochs = 2;
+    o.output.quiet = true;
+    return o;
   }
   static fs::path checkpoint() { return shared_->trained / "checkpoint.safetensors"; }
   static fs::path weights() { return shared_->trained / "net_last.safetensors"; }
@@ -251,6 +265,23 @@ TEST_F(ReidProgram, WeightsOfAnotherNetwork) {
   expect_error(run_program("tessera", test(shared_->data, checkpoint(), {"--model", "resnet18"})),
                {checkpoint().string()});
   expect_error(run_program("tessera", test(shared_->data, work_ / "none")), {"none"});
+  // Numbers that nothing could be built from, and numbers that the weights belie.
+  json model{{"backbone", "resnet18"}, {"num_classes", 3}, {"bottleneck", 512}, {"dropout", 0.5},
+             {"last_stride", 2},       {"height", 32},     {"width", 16}};
+  const auto expect_refused = [&](const char* key, const json& value, const char* part) {
+    json wrong = model;
+    wrong[key] = value;
+    io::write_safetensors(file, {{"classifier.classifier.0.weight", zeros({3, 2})}},
+                          {{"tessera.reid", wrong.dump()}});
+    expect_error(run_program("tessera", test(shared_->data, file)), {file.string(), part});
+  };
+  expect_refused("num_classes", 1000000, "num_classes 1000000");
+  expect_refused("num_classes", -1, "num_classes -1");
+  expect_refused("bottleneck", int64_t{1} << 60, "bottleneck");
+  expect_refused("height", int64_t{3037000500}, "height");
+  expect_refused("width", 0, "width 0");
+  expect_refused("dropout", 5, "dropout 5");
+  expect_refused("last_stride", 7, "last_stride 7");
   const std::vector<uint8_t> bytes = io::read_file(weights());
   for (size_t n : {size_t{0}, size_t{5}, size_t{300}, bytes.size() / 2, bytes.size() - 1}) {
     write_text(file, std::string(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(n)));
@@ -279,6 +310,15 @@ TEST_F(ReidProgram, CheckpointOfAnotherRunOrDamaged) {
         run_program("tessera", train(shared_->data, {"--resume", cut.string(), "--warm", "1"})),
         {cut.string()});
   }
+  // Progress that cannot be: batch 9 of an epoch of two.
+  std::string damaged(before.begin(), before.end());
+  const std::string batch = R"(\"batch\":0)";
+  ASSERT_NE(damaged.find(batch), std::string::npos);
+  damaged[damaged.find(batch) + batch.size() - 1] = '9';
+  write_text(cut, damaged);
+  expect_error(
+      run_program("tessera", train(shared_->data, {"--resume", cut.string(), "--warm", "1"})),
+      {cut.string(), "damaged", "batch 9 of 2"});
   EXPECT_TRUE(io::read_file(checkpoint()) == before);
 }
 
@@ -307,6 +347,71 @@ TEST_F(ReidProgram, OutputFolderThatIsAFile) {
   expect_error(run_program("tessera", test(shared_->data, weights())), {out_.string()});
 }
 
+TEST_F(ReidProgram, OutputFolderThatCannotBeWrittenIsFoundBeforeTheWork) {
+  out_ = "/proc";  // exists, and takes no file of anybody
+  for (const Args& args : {train(shared_->data), test(shared_->data, weights())}) {
+    const Outcome run = run_program("tessera", args);
+    expect_error(run, {"/proc"});
+    EXPECT_EQ(run.err.find("images"), std::string::npos) << run.err;  // no progress before it
+  }
+}
+
+TEST_F(ReidProgram, PathsNeedNotBeUtf8) {
+  const fs::path odd = work_ / "w\xff \xc3\xa4.safetensors";
+  fs::copy(weights(), odd);
+  const Outcome run = run_program("tessera", test(shared_->data, odd, {"--json", "--quiet"}));
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_TRUE(json::parse(run.out).at("weights").get<std::string>().ends_with(
+      "w\xef\xbf\xbd \xc3\xa4.safetensors"))
+      << run.out;
+}
+
+TEST_F(ReidProgram, SignalsEndATestWithOneLine) {
+  for (const int number : {SIGINT, SIGTERM}) {
+    fs::remove_all(out_);
+    bool sent = false;
+    const Outcome run =
+        run_program("tessera", test(shared_->data, weights(), {"--batch", "1", "--json"}),
+                    {.meanwhile = [&](pid_t pid) {
+                      // The folder is made before the first image.
+                      if (!sent && fs::exists(out_)) sent = ::kill(pid, number) == 0;
+                    }});
+    EXPECT_EQ(run.code, 128 + number) << run.err;
+    EXPECT_EQ(json::parse(run.out), json({{"interrupted", true}}));
+    EXPECT_NE(run.err.find("warning: interrupted"), std::string::npos) << run.err;
+    EXPECT_TRUE(files(out_).empty());
+  }
+}
+
+TEST_F(ReidProgram, CtrlCEndsTheDemoWithOneLine) {
+  bool sent = false;
+  const Outcome run = run_program("tessera", {"reid", "demo", "--out", out_.string(), "--json"},
+                                  {.meanwhile = [&](pid_t pid) {
+                                    if (!sent && fs::exists(out_ / "data"))
+                                      sent = ::kill(pid, SIGINT) == 0;
+                                  }});
+  EXPECT_EQ(run.code, 130) << run.err;
+  EXPECT_EQ(json::parse(run.out), json({{"interrupted", true}}));
+  EXPECT_TRUE(run.err.ends_with("warning: interrupted before the report\n")) << run.err;
+}
+
+TEST_F(ReidProgram, StoppedBeforeTheFirstBatch) {
+  ReidTrainOptions o = options();
+  const auto stop = [] { return true; };
+  const fs::path own = out_ / "checkpoint.safetensors", other = work_ / "other.safetensors";
+  const ReidTrainResult first = train_reid(o, stop);
+  EXPECT_TRUE(first.interrupted);
+  EXPECT_EQ(first.checkpoint, own);
+  ASSERT_TRUE(fs::exists(own));
+  fs::rename(own, other);
+  // The file of an earlier run is not overwritten by one in which nothing happened.
+  write_text(own, "hours of work");
+  EXPECT_EQ(train_reid(o, stop).checkpoint, fs::path());
+  o.resume = other;
+  EXPECT_EQ(train_reid(o, stop).checkpoint, other);
+  EXPECT_EQ(io::read_file(own).size(), std::string("hours of work").size());
+}
+
 TEST_F(ReidProgramSlow, FullDiskKeepsTheOldCheckpoint) {
   fs::create_directories(out_);
   fs::copy(checkpoint(), out_ / "checkpoint.safetensors");
@@ -328,6 +433,13 @@ TEST_F(ReidProgramSlow, UnreadableImagesCanBeSkippedOrLoseNoWork) {
       run_program("tessera", train(set_, options + Args{"--skip-corrupt", "--json", "--quiet"}));
   ASSERT_EQ(skipping.code, 0) << skipping.err;
   EXPECT_EQ(json::parse(skipping.out).at("skipped_images"), 1);
+  // Named, and once though it is met in every epoch; a batch of one image is no failure.
+  const Outcome twice =
+      run_program("tessera", train(set_, {"--batch", "2", "--skip-corrupt", "--json", "--quiet"}));
+  ASSERT_EQ(twice.code, 0) << twice.err;
+  EXPECT_EQ(json::parse(twice.out).at("skipped_images"), 1);
+  EXPECT_TRUE(twice.err.starts_with("warning: left out: " + bad.string())) << twice.err;
+  EXPECT_EQ(std::count(twice.err.begin(), twice.err.end(), '\n'), 1) << twice.err;
   fs::remove_all(out_);
 
   // The batches before the damaged file are kept; in one order of eight there is none.
@@ -389,6 +501,36 @@ TEST_F(ReidProgramSlow, CtrlCSavesAndResumingIsExact) {
   for (std::string line; std::getline(lines, line);)
     EXPECT_EQ(json::parse(line).at("epoch"), ++epoch);
   EXPECT_EQ(epoch, 5);
+}
+
+// Whatever it is doing when it is told to stop, the resumed run is the run without a stop.
+TEST_F(ReidProgramSlow, StoppedAtAnyMoment) {
+  ReidTrainOptions o = options();
+  o.eval_every = 1;
+  const ReidTrainResult whole = train_reid(o);
+  const std::vector<uint8_t> expected = final_weights(out_);
+  const auto expect_whole = [&](const ReidTrainResult& run, int n) {
+    EXPECT_TRUE(final_weights(out_) == expected) << n;
+    EXPECT_EQ(run.metrics.ap, whole.metrics.ap) << n;
+    ASSERT_EQ(run.epochs.size(), whole.epochs.size()) << n;
+    for (size_t e = 0; e < run.epochs.size(); ++e) {
+      EXPECT_EQ(run.epochs[e].loss, whole.epochs[e].loss) << n;
+      EXPECT_EQ(run.epochs[e].accuracy, whole.epochs[e].accuracy) << n;
+      EXPECT_EQ(run.epochs[e].rank1, whole.epochs[e].rank1) << n;
+      EXPECT_EQ(run.epochs[e].mAP, whole.epochs[e].mAP) << n;
+    }
+  };
+  // Question n is answered with yes: before the first epoch, after its batches, in its evaluation,
+  // before the second epoch.
+  for (int n = 1; n <= 8; ++n) {
+    fs::remove_all(out_);
+    o.resume.clear();
+    int asked = 0;
+    const ReidTrainResult cut = train_reid(o, [&] { return ++asked >= n; });
+    ASSERT_TRUE(cut.interrupted) << n;
+    o.resume = cut.checkpoint;
+    expect_whole(train_reid(o), n);
+  }
 }
 
 TEST_F(ReidProgramSlow, CtrlCAtOnceIsNotLost) {

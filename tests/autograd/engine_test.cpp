@@ -143,6 +143,134 @@ TEST(Engine, HooksSeeAndReplaceGradients) {
   EXPECT_THROW(register_hook(zeros({1}), [](const Tensor& g) { return g; }), Error);
 }
 
+TEST(Engine, HooksRunInOrderAndMayRegisterMore) {
+  Tensor x = leaf({2});
+  std::vector<int> order;
+  for (int i = 0; i < 20; ++i)
+    register_hook(x, [&, i](const Tensor&) {
+      order.push_back(i);
+      for (int k = 0; k < 5 && i == 0; ++k)  // moves the list that is being run
+        register_hook(x, [&](const Tensor&) {
+          order.push_back(100);
+          return Tensor();
+        });
+      return Tensor();
+    });
+  backward(x * 2.0);
+  ASSERT_EQ(order.size(), 20u);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(order[static_cast<size_t>(i)], i);
+  backward(x * 2.0);
+  EXPECT_EQ(order.size(), 45u);
+}
+
+TEST(Engine, AHookMayNotChangeShapeOrDtype) {
+  for (const Tensor& wrong : {ones({2}, DType::f64), ones({1}, DType::f32)}) {
+    Tensor x = leaf({2});
+    register_hook(x, [&](const Tensor&) { return wrong; });
+    EXPECT_THROW(backward(x * 2.0), Error);
+    EXPECT_FALSE(x.grad().defined());
+  }
+}
+
+// A gradient that somebody else holds is never written to, whoever holds it.
+TEST(Engine, AccumulationLeavesOtherHandlesAlone) {
+  for (bool create_graph : {false, true}) {
+    Tensor p = leaf({1, 1}), q = leaf({1, 1});
+    const Tensor given = from_vector(std::vector<double>{1, 2});
+    Tensor seen;
+    register_hook(q, [&](const Tensor& g) {
+      seen = g;
+      return Tensor();
+    });
+    backward(p + q, given, {.create_graph = create_graph});
+    EXPECT_FALSE(p.grad().shares_storage(q.grad()));
+    EXPECT_FALSE(p.grad().shares_storage(given));
+    const Tensor taken = p.grad();
+    const Tensor first = seen;
+    backward(sum((p + q) * 3.0));
+    EXPECT_EQ(p.grad().to_vector<double>(), (std::vector<double>{4, 5}));
+    EXPECT_EQ(q.grad().to_vector<double>(), (std::vector<double>{4, 5}));
+    for (const Tensor& held : {given, taken, first})
+      EXPECT_EQ(held.to_vector<double>(), (std::vector<double>{1, 2}));
+  }
+}
+
+TEST(Engine, GradientsThatTheUserSharesAreNotAddedTwice) {
+  Tensor p = leaf({1}), q = leaf({1});
+  const Tensor shared = from_vector(std::vector<double>{1});
+  p.set_grad(shared);
+  q.set_grad(shared);
+  backward(p * 2.0 + q * 3.0);
+  EXPECT_EQ(p.grad().item(), 3);
+  EXPECT_EQ(q.grad().item(), 4);
+  EXPECT_EQ(shared.item(), 1);
+}
+
+TEST(Engine, CreateGraphKeepsLeafGradientsDifferentiable) {
+  Tensor x = leaf({3}), y = leaf({5});
+  backward(x * y, {}, {.create_graph = true});  // x.grad = y
+  backward(x * x, {}, {.create_graph = true});  // + 2 x
+  EXPECT_EQ(x.grad().item(), 11);
+  const Tensors second = grad({x.grad()}, {x, y});
+  EXPECT_EQ(second[0].item(), 2);
+  EXPECT_EQ(second[1].item(), 1);
+  x.set_grad(Tensor());
+  y.set_grad(Tensor());
+}
+
+TEST(Engine, ReplacedDataIsCaught) {
+  Tensor x = leaf({2}), c = from_vector(std::vector<double>{5});
+  const Tensor y = x * c;
+  c.set_data(from_vector(std::vector<double>{7}));
+  EXPECT_THROW(grad({y}, {x}), Error);
+}
+
+// Counts how often its backward runs.
+struct Counted {
+  static constexpr std::string_view name = "counted";
+  int* calls;
+  Tensor forward(Ctx&, const Tensor& x) const { return view::clone(x); }
+  Grads backward(const Ctx&, const Tensor& g) const {
+    ++*calls;
+    return {g};
+  }
+};
+
+TEST(Engine, NothingBelowTheAskedInputsRuns) {
+  Tensor x = leaf({2});
+  int below = 0, above = 0;
+  const Tensor y = tessera::apply(Counted{&below}, x);
+  const Tensor z = tessera::apply(Counted{&above}, y * y);
+  EXPECT_EQ(grad({z}, {y}, {}, {.retain_graph = true})[0].item(), 4);
+  EXPECT_EQ(below, 0);
+  EXPECT_EQ(grad({z, y}, {y, x}, {}, {.retain_graph = true})[1].item(), 5);
+  EXPECT_EQ(below, 1);
+  EXPECT_FALSE(grad({y}, {z}, {}, {.retain_graph = true, .allow_unused = true})[0].defined());
+  EXPECT_EQ(above, 2);
+}
+
+struct SplitSign {  // a floating output and an integer one, both saved
+  static constexpr std::string_view name = "split_sign";
+  Tensors forward(Ctx& ctx, const Tensors& in) const {
+    const Tensor& x = in[0];
+    const Tensor signs = view::to(x, DType::i64);
+    Tensors out{view::clone(x), signs};
+    ctx.save(out);
+    return out;
+  }
+  Grads backward(const Ctx& ctx, const Grads& g) const {
+    EXPECT_TRUE(ctx.saved(0).requires_grad());
+    EXPECT_FALSE(ctx.saved(1).requires_grad());
+    return {g[0]};
+  }
+};
+
+TEST(Engine, SavedIntegerOutputsNeedNoGradient) {
+  Tensor x = leaf({2, -1});
+  const Tensors y = apply_list(SplitSign{}, {x});
+  EXPECT_EQ(grad({sum(y[0])}, {x})[0].to_vector<double>(), (std::vector<double>{1, 1}));
+}
+
 TEST(Engine, MillionNodeChain) {
   Tensor x = leaf({1});
   Tensor y = x;
@@ -243,6 +371,38 @@ TEST(Gradcheck, NamesTheWorstElement) {
                DTypeError);
 }
 
+struct DetachedSquare {
+  static constexpr std::string_view name = "detached_square";
+  Tensor forward(Ctx& ctx, const Tensor& x) const {
+    ctx.save({x});
+    return x * x;
+  }
+  Grads backward(const Ctx& ctx, const Tensor& g) const {
+    return {(g * ctx.saved(0) * 2.0).detach()};
+  }
+};
+
+TEST(Gradcheck, ADetachedBackwardFailsInSecondOrder) {
+  const auto fn = [](const Tensors& in) {
+    return Tensors{tessera::apply(DetachedSquare{}, in[0])};
+  };
+  EXPECT_TRUE(gradcheck(fn, {leaf({1, 5})}).ok);
+  EXPECT_FALSE(gradgradcheck(fn, {leaf({1, 5})}).ok);
+}
+
+TEST(CompositeVjp, SkipsOutputsThatDependOnNothing) {
+  Tensor x = leaf({3});
+  const auto fn = [](const Tensors& in) {
+    return Tensors{in[0] * in[0], ones({1}, DType::f64), Tensor()};
+  };
+  const Tensor one = ones({1}, DType::f64);
+  EXPECT_EQ(composite_vjp(fn, {x}, {one, one, Tensor()})[0].item(), 6);
+  const auto constant = [&](const Tensors&) { return Tensors{one}; };
+  EXPECT_FALSE(composite_vjp(constant, {x}, {one})[0].defined());
+  NoGradGuard off;
+  EXPECT_FALSE(composite_vjp(fn, {x}, {one, one, Tensor()})[0].requires_grad());
+}
+
 TEST(CompositeVjp, TreatsInputsAsIndependent) {
   Tensor x = leaf({3});
   const Tensor w = x * 2.0;  // depends on x, must not count
@@ -251,6 +411,18 @@ TEST(CompositeVjp, TreatsInputsAsIndependent) {
   EXPECT_EQ(g[0].item(), 6);
   EXPECT_EQ(g[1].item(), 3);
   EXPECT_EQ(grad({g[0]}, {x})[0].item(), 2);  // still connected to x through w
+}
+
+TEST(CompositeVjp, OutputsMayIgnoreTheWantedInputs) {
+  const Tensor x = leaf({3}), w = leaf({6});
+  const auto fn = [](const Tensors& in) { return Tensors{in[0] * in[1], in[0].detach() * 2.0}; };
+  const Tensors ones2(2, ones({1}, DType::f64));
+  const Grads g = composite_vjp(fn, {x, w}, ones2, {false, true});
+  EXPECT_FALSE(g[0].defined());
+  EXPECT_EQ(g[1].item(), 3);
+  const auto constant = [](const Tensors& in) { return Tensors{in[0].detach()}; };
+  EXPECT_FALSE(composite_vjp(constant, {x}, {ones2[0]})[0].defined());
+  EXPECT_THROW(composite_vjp(fn, {x, w}, {ones2[0]}), Error);
 }
 
 TEST(Checkpoint, SameGradientsLessMemory) {
@@ -271,6 +443,38 @@ TEST(Checkpoint, SameGradientsLessMemory) {
   const GradcheckResult second = gradgradcheck(
       [&](const Tensors& in) { return checkpoint(fn, {in[0]}, {w}); }, {leaf({0.3, 0.2})});
   EXPECT_TRUE(second.ok) << second.message;
+}
+
+TEST(Checkpoint, AsksOnlyForWhatIsNeeded) {
+  Tensor w = leaf({2}), x = leaf({3});
+  int calls = 0;
+  const auto fn = [&calls, w](const Tensors& in) {
+    return Tensors{in[0] * tessera::apply(Counted{&calls}, w)};
+  };
+  EXPECT_EQ(grad(checkpoint(fn, {x}, {w}), {x})[0].item(), 2);
+  EXPECT_EQ(calls, 0);
+  const Tensors both = grad(checkpoint(fn, {x}, {w}), {x, w});
+  EXPECT_EQ(both[1].item(), 3);
+  EXPECT_FALSE(both[1].requires_grad());
+  EXPECT_EQ(calls, 1);
+  EXPECT_THROW(checkpoint(fn, {x}, {w * 2.0}), ValueError);
+}
+
+TEST(Checkpoint, OutputsThatWereCapturedOrDependOnNothing) {
+  Tensor x = leaf({2}), w = leaf({3});
+  const Tensor constant = from_vector(std::vector<double>{4});
+  const Tensors y = checkpoint(
+      [&](const Tensors& in) {
+        return Tensors{in[0] * 2.0, constant, in[0], w};
+      },
+      {x}, {w});
+  EXPECT_FALSE(constant.requires_grad());
+  EXPECT_TRUE(w.is_leaf());
+  const Tensors g = grad({sum(y[0] + y[1] + y[2] + y[3])}, {x, w});
+  EXPECT_EQ(g[0].item(), 3);
+  EXPECT_EQ(g[1].item(), 1);
+  const Tensors cut = checkpoint([](const Tensors& in) { return Tensors{in[0].detach()}; }, {x});
+  EXPECT_FALSE(grad(cut, {x}, {}, {.allow_unused = true})[0].defined());
 }
 
 }  // namespace

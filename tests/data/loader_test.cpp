@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <set>
@@ -142,6 +143,19 @@ TEST(Loader, DropsTheLastBatch) {
   Loader loader(std::make_shared<ToyDataset>(10), {.batch_size = 4, .drop_last = true});
   EXPECT_EQ(loader.batches_per_epoch(), 2);
   EXPECT_EQ(run_epoch(loader, 0).size(), 2u);
+}
+
+TEST(Loader, BatchAndPrefetchBeyondTheSet) {
+  for (const int workers : {0, 2}) {
+    Loader loader(std::make_shared<ToyDataset>(5),
+                  {.batch_size = std::numeric_limits<int64_t>::max(),
+                   .workers = workers,
+                   .prefetch = std::numeric_limits<int>::max()});
+    EXPECT_EQ(loader.batches_per_epoch(), 1);
+    const std::vector<Seen> batches = run_epoch(loader, 0);
+    ASSERT_EQ(batches.size(), 1u);
+    EXPECT_EQ(batches[0].indices, (std::vector<int64_t>{0, 1, 2, 3, 4}));
+  }
 }
 
 TEST(Loader, AbandonedEpochsAndEarlyDestruction) {

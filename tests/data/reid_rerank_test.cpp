@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
@@ -260,6 +261,9 @@ TEST(RerankTest, BlocksOfQueriesAndMetricsAgreeWithTheWholeMatrix) {
 TEST(RerankTest, EqualFeaturesAndTinySetsStayFinite) {
   const OwnedSet one{2, {1, 0}, {1}, {1}}, same{2, {1, 0, 1, 0, 1, 0}, {1, 1, 2}, {2, 2, 2}};
   for (const float d : rerank_k_reciprocal(one.view(), same.view())) EXPECT_NEAR(d, 0, 1e-6);
+  constexpr int64_t kAll = std::numeric_limits<int64_t>::max();  // cut to the number of rows
+  for (const float d : rerank_k_reciprocal(one.view(), same.view(), {kAll, kAll, 0.3}))
+    EXPECT_NEAR(d, 0, 1e-6);
   for (const float s : rerank_graph(one.view(), same.view())) EXPECT_NEAR(s, 1, 1e-6);
   const OwnedSet zero{2, {0, 0}, {1}, {1}};
   for (const float s : rerank_graph(zero.view(), zero.view())) EXPECT_TRUE(std::isfinite(s));

@@ -59,6 +59,11 @@ TEST(Transform, ShortSideTruncatesTheLongOne) {
   const Image b = resize_short_side(Image(1000, 667, 1), 256);
   EXPECT_EQ(b.height, 383);
   EXPECT_EQ(b.width, 256);
+  // A decoded file of a few bytes must not become gigabytes.
+  expect_throw<ValueError>([] { resize_short_side(Image(1, 100000, 1), 256); },
+                           {"1 x 100000", "short side of 256"});
+  expect_throw<ValueError>([] { resize_short_side(Image(2, 2, 1), int64_t{1} << 62); }, {"2 x 2"});
+  EXPECT_EQ(resize_short_side(Image(1, 1000, 1), 256).width, 256000);
 }
 
 struct ColorGolden {

@@ -7,6 +7,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "io/read_file.h"
@@ -117,6 +118,49 @@ TEST_F(AtomicFileTest, AFailedWriteLosesNothing) {
   EXPECT_NE(why.find("File too large"), std::string::npos) << why;
   EXPECT_EQ(text(path), "old");
   EXPECT_EQ(entries(), 1u);
+}
+
+TEST_F(AtomicFileTest, NothingIsCommittedAfterAFailedWrite) {
+  const fs::path path = folder_ / "a.txt";
+  write_file_atomic(path, "old");
+  AtomicFile file(path);
+  rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small = {100000, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const std::string why = message([&] { file.write(std::string(300000, 'x')); });
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_NE(why.find("File too large"), std::string::npos) << why;
+  EXPECT_NE(message([&] { file.write("more"); }).find("failed write"), std::string::npos);
+  EXPECT_NE(message([&] { file.commit(); }).find("failed write"), std::string::npos);
+  EXPECT_EQ(text(path), "old");
+}
+
+/// A killed process leaves its temporary file, and in a container the next one has its number.
+TEST_F(AtomicFileTest, TemporaryFilesOfOthersAreNoObstacle) {
+  const fs::path path = folder_ / "a.txt";
+  std::string taken;
+  {
+    const AtomicFile file(path);
+    taken = fs::directory_iterator(folder_)->path().filename().string();
+  }
+  const size_t end = taken.rfind('.'), dot = taken.rfind('.', end - 1);
+  const int number = std::stoi(taken.substr(dot + 1));
+  for (int i = 1; i <= 20; ++i) {
+    const std::string next = taken.substr(0, dot + 1) + std::to_string(number + i) + ".tmp";
+    std::ofstream(folder_ / next) << "left";
+  }
+  write_file_atomic(path, "new");
+  EXPECT_EQ(text(path), "new");
+  EXPECT_EQ(entries(), 21u);
+}
+
+TEST_F(AtomicFileTest, NamesOfFullLength) {
+  const fs::path path = folder_ / std::string(255, 'n');
+  write_file_atomic(path, "x");
+  EXPECT_EQ(text(path), "x");
 }
 
 TEST_F(AtomicFileTest, ReadFileIsLimited) {

@@ -386,6 +386,26 @@ TEST_F(NpzTest, ZipBombsStopAtTheLimits) {
   EXPECT_EQ(read_npz(path).size(), 2u);
 }
 
+// A bomb without deflate: every name points at the same bytes.
+TEST_F(NpzTest, EntriesThatShareTheirBytesAreRefused) {
+  const fs::path path = folder_ / "shared.npz";
+  const NpyArray array = NpyArray::from<uint8_t>(std::vector<uint8_t>(4096, 7), {4096});
+  write_npz(path, {{"a", array}, {"b", array}});
+  std::string bytes = get(path);
+  const size_t second = bytes.find("PK\x03\x04", 4), directory = bytes.find("PK\x01\x02");
+  const size_t other = bytes.find("PK\x01\x02", directory + 4), end = bytes.find("PK\x05\x06");
+  ASSERT_NE(end, std::string::npos);
+  const auto set = [&](size_t at, size_t value) {
+    const auto v = static_cast<uint32_t>(value);
+    std::memcpy(bytes.data() + at, &v, 4);
+  };
+  set(other + 42, 0);     // the second entry starts where the first one does
+  set(end + 16, second);  // the directory moves up
+  bytes.erase(second, directory - second);
+  put("shared.npz", bytes);
+  EXPECT_NE(io_error([&] { read_npz(path); }).find("entries overlap"), std::string::npos);
+}
+
 TEST_F(NpzTest, ADirectoryThatLiesAboutSizesIsRefused) {
   const fs::path path = folder_ / "lie.npz";
   const NpyArray zeros = NpyArray::from<uint8_t>(std::vector<uint8_t>(4096, 0), {4096});

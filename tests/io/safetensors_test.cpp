@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -124,6 +125,15 @@ TEST_F(SafetensorsTest, WriterChecksNamesAndKeepsTheOldFile) {
   EXPECT_EQ(read_safetensors(path).tensors.size(), 1u);
   EXPECT_THROW(write_safetensors(folder_ / "no" / "x", {}), IoError);
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);  // no temporary files
+}
+
+TEST_F(SafetensorsTest, WriterRefusesWhatCannotBeReadBack) {
+  const fs::path path = folder_ / "x.safetensors";
+  // Replacement characters would make these two names one.
+  EXPECT_THROW(write_safetensors(path, {{"\xff", ones({1})}, {"\xfe", ones({1})}}), ValueError);
+  EXPECT_THROW(write_safetensors(path, {}, {{"key", "\xff"}}), ValueError);
+  EXPECT_THROW(write_safetensors(path, {{"a", Tensor()}}), ValueError);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 0);
 }
 
 TEST_F(SafetensorsTest, EmptyFileAndMissingFile) {
@@ -256,6 +266,35 @@ TEST(SafetensorsHostile, DuplicateNames) {
   expect_refused("{\"a\":" + a + ",\"__metadata__\":{},\"__metadata__\":{}}", kEight, "twice");
 }
 
+TEST(SafetensorsHostile, BooleansAreZeroOrOne) {
+  const Tensor t =
+      parse(file_of(one(R"("BOOL")", "[4]", "[0,4]"), std::string("\0\1\2\xff", 4))).find("a");
+  EXPECT_EQ(std::memcmp(t.raw_data(), "\0\1\1\1", 4), 0);
+}
+
+TEST(SafetensorsHostile, MessagesStayShort) {
+  const std::string huge(1 << 20, 'n');
+  for (const std::string& header : {one("\"" + huge + "\"", "[2]", "[0,8]"), "{\"" + huge + "\":1}",
+                                    R"({"__metadata__":{")" + huge + R"(":1}})"}) {
+    const std::string text = error_of(file_of(header, kEight));
+    EXPECT_LT(text.size(), 1000u);
+    EXPECT_TRUE(text.starts_with("test.safetensors: "));
+  }
+}
+
+// A search for each name through those before it would take minutes.
+TEST(SafetensorsHostile, ManyNames) {
+  std::string header = "{";
+  constexpr size_t kNames = 200'000;
+  for (size_t i = 0; i < kNames; ++i)
+    header += cat(i ? "," : "", "\"", i, "\":", entry(R"("U8")", "[0]", "[0,0]"));
+  const std::clock_t start = std::clock();  // of the processor: others do not count
+  const Safetensors file = parse(file_of(header + "}", ""));
+  EXPECT_LT(std::clock() - start, 30 * CLOCKS_PER_SEC);
+  ASSERT_EQ(file.tensors.size(), kNames);
+  EXPECT_EQ(file.tensors[123456].first, "123456");
+}
+
 int64_t peak_kilobytes() {
   struct rusage usage {};
   getrusage(RUSAGE_SELF, &usage);
@@ -278,6 +317,19 @@ TEST(SafetensorsHostile, DeepNestingAndHugeClaimsCostNothing) {
   expect_refused(one(R"("U8")", "[4611686018427387903]", "[0,4611686018427387903]"), kEight, "");
   // The claims are of 800 GB and more; a sanitizer keeps some hundred MB of what was freed.
   EXPECT_LT(peak_kilobytes() - before, 1'000'000);
+}
+
+// A file may be large at no cost (here 64 GB of holes): its header is read first.
+TEST_F(SafetensorsTest, AHugeFileWithABadHeaderIsNotRead) {
+  const fs::path path = folder_ / "holes.safetensors";
+  const std::string start = file_of(one(R"("U8")", "[8]", "[0,8]"), kEight);
+  std::ofstream(path, std::ios::binary) << start;
+  std::error_code error;
+  fs::resize_file(path, uint64_t{1} << 36, error);
+  if (error) GTEST_SKIP() << "no sparse files here: " << error.message();
+  const int64_t before = peak_kilobytes();
+  EXPECT_THROW(read_safetensors(path), IoError);
+  EXPECT_LT(peak_kilobytes() - before, 100'000);
 }
 
 }  // namespace

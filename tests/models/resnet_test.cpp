@@ -126,6 +126,12 @@ TEST(ResNet, ChecksItsInputAndConfiguration) {
   c = small_config();
   c.num_classes = -1;
   EXPECT_THROW(ResNet{c}, ValueError);
+  c = resnet_config(18);  // basic blocks know neither groups nor a width
+  c.groups = 32;
+  EXPECT_THROW(ResNet{c}, ValueError);
+  c = resnet_config(34);
+  c.width_per_group = 128;
+  EXPECT_THROW(ResNet{c}, ValueError);
 }
 
 TEST(ResNet, SameSeedSameNetwork) {

@@ -7,7 +7,6 @@
 #include "autograd/node.h"
 #include "nn/init.h"
 #include "ops/pointwise/arithmetic.h"
-#include "ops/pointwise/relu.h"
 #include "ops/random/random.h"
 #include "tensor/view.h"
 
@@ -27,9 +26,8 @@ struct Layers {
     init::uniform_(norm->running_mean, -1, 1, generator);
     init::uniform_(norm->running_var, 0.5, 2, generator);
   }
-  Tensor plain(bool with_relu) const {
-    Tensor y = norm->forward(conv->forward(x)) + residual;
-    return with_relu ? relu(y) : y;
+  Tensor plain(Activation activation) const {
+    return activate(norm->forward(conv->forward(x)) + residual, activation);
   }
 };
 
@@ -44,8 +42,8 @@ TEST(ConvNorm, FoldedEqualsTheLayers) {
   l.norm->eval();
   ConvNorm fused(l.conv, l.norm);
   NoGradGuard off;
-  for (bool with_relu : {false, true})
-    expect_near(fused.forward(l.x, with_relu, l.residual), l.plain(with_relu), 1e-5);
+  for (Activation a : {Activation::none, Activation::relu, Activation::relu6})
+    expect_near(fused.forward(l.x, a, l.residual), l.plain(a), 1e-5);
 }
 
 TEST(ConvNorm, FollowsEveryChangeOfItsTensors) {
@@ -55,11 +53,11 @@ TEST(ConvNorm, FollowsEveryChangeOfItsTensors) {
   NoGradGuard off;
   for (Tensor t : {l.conv->weight, l.conv->bias, l.norm->weight, l.norm->bias, l.norm->running_mean,
                    l.norm->running_var}) {
-    fused.forward(l.x, true, l.residual);
+    fused.forward(l.x, Activation::relu, l.residual);
     affine_(t, 1.5, 0.1);
-    expect_near(fused.forward(l.x, true, l.residual), l.plain(true), 2e-5);
+    expect_near(fused.forward(l.x, Activation::relu, l.residual), l.plain(Activation::relu), 2e-5);
     t.set_data(view::clone(affine(t.detach(), 0.5, 0.2)));  // another storage
-    expect_near(fused.forward(l.x, true, l.residual), l.plain(true), 2e-5);
+    expect_near(fused.forward(l.x, Activation::relu, l.residual), l.plain(Activation::relu), 2e-5);
   }
 }
 
@@ -67,11 +65,33 @@ TEST(ConvNorm, RecordsAndTrainsLikeTheLayers) {
   Layers l;
   ConvNorm fused(l.conv, l.norm);
   const double before = l.norm->running_mean.to_vector<double>()[0];
-  const Tensor y = fused.forward(l.x, true, l.residual);
+  const Tensor y = fused.forward(l.x, Activation::relu, l.residual);
   EXPECT_TRUE(y.requires_grad());
   EXPECT_NE(l.norm->running_mean.to_vector<double>()[0], before);
   l.norm->eval();
-  EXPECT_TRUE(fused.forward(l.x, true, l.residual).requires_grad());  // recorded: not folded
+  EXPECT_TRUE(
+      fused.forward(l.x, Activation::relu, l.residual).requires_grad());  // recorded: not folded
+}
+
+TEST(ConvNorm, RefusesAnActivationBeforeTheNorm) {
+  const auto conv =
+      std::make_shared<Conv2d>(6, 10, 3, Conv2d::Options{.activation = Activation::relu});
+  EXPECT_THROW(ConvNorm(conv, std::make_shared<BatchNorm>(10)), ValueError);
+}
+
+TEST(Conv2d, ItsActivationIsTheOperator) {
+  Generator generator{4};
+  const Tensor x = randn({2, 5, 7, 6}, generator);
+  for (Activation a : {Activation::none, Activation::relu, Activation::relu6}) {
+    Conv2d conv(6, 10, 3, {.padding = 1, .activation = a});
+    init::uniform_(conv.bias.detach(), -12, 12, generator);
+    const Tensor want = activate(conv2d(x, conv.weight, conv.bias, {.padding = 1}), a);
+    const Tensor recorded = conv.forward(x);
+    EXPECT_TRUE(recorded.requires_grad());
+    expect_near(recorded, want, 1e-5);
+    NoGradGuard off;
+    expect_near(conv.forward(x), want, 1e-5);
+  }
 }
 
 }  // namespace

@@ -81,6 +81,8 @@ TEST(Module, RefusesBadNames) {
   EXPECT_THROW(s.emplace<Identity>("a"), ValueError);
   EXPECT_THROW(s.emplace<Identity>(""), ValueError);
   EXPECT_THROW(s.emplace<Identity>("a.b"), ValueError);
+  EXPECT_THROW(s.push_back("b", nullptr), ValueError);
+  EXPECT_EQ(s.size(), 1u);
 }
 
 TEST(Module, TrainEvalReachesEveryChild) {
@@ -216,6 +218,8 @@ TEST(Module, ReplaceModule) {
   open.swap_fc(std::make_shared<Linear>(2, 7));
   EXPECT_EQ(open.parameters()[0].shape(), Shape({7, 2}));
   EXPECT_THROW(open.swap_none(), ValueError);
+  EXPECT_THROW(open.swap_fc(nullptr), ValueError);
+  EXPECT_EQ(open.parameters()[0].shape(), Shape({7, 2}));
 }
 
 TEST(Module, ForwardMissing) {
@@ -257,6 +261,23 @@ TEST(Ema, WarmUpOfTheDecay) {
   EXPECT_NEAR(ema.state()[0].tensor.item(), 1 - 2.0 / 11 * 3 / 12, 1e-12);
 }
 
+TEST(Ema, ASharedTensorIsAveragedAndSwappedOnce) {
+  Sequential tied;
+  const auto linear = tied.emplace<Linear>("one", 1, 1, false);
+  tied.push_back("two", linear);
+  fill_(linear->weight, 1);
+  Ema ema(tied, 0.5);
+  ASSERT_EQ(names_of(ema.state()), (Names{"one.weight", "two.weight"}));
+  fill_(linear->weight, 3);
+  ema.update();
+  for (const StateEntry& e : ema.state()) EXPECT_EQ(e.tensor.item(), 2) << e.name;
+  ema.swap();
+  EXPECT_EQ(linear->weight.item(), 2);
+  ema.swap();
+  EXPECT_EQ(linear->weight.item(), 3);
+  EXPECT_EQ(ema.state()[1].tensor.item(), 2);
+}
+
 TEST(Ema, SwapTwiceRestoresAndLoadChecks) {
   Linear linear(1, 1, false);
   fill_(linear.weight, 1);
@@ -275,6 +296,9 @@ TEST(Ema, SwapTwiceRestoresAndLoadChecks) {
   EXPECT_THROW(other.load({}, 0), ValueError);
   EXPECT_THROW(other.load({{"weight", zeros({2, 2})}}, 0), ValueError);
   EXPECT_THROW(other.load({{"bias", zeros({1, 1})}}, 0), ValueError);
+  EXPECT_THROW(other.load({{"weight", zeros({1, 1}, DType::i64)}}, 0), ValueError);
+  EXPECT_THROW(other.load(ema.state(), -1), ValueError);
+  EXPECT_EQ(other.state()[0].tensor.item(), 2);
   EXPECT_THROW(Ema(linear, 1.0), ValueError);
   EXPECT_THROW(Ema(linear, -0.1), ValueError);
 }

@@ -49,6 +49,8 @@ TEST(Optimizer, ChecksItsOptions) {
   EXPECT_THROW(Adam({p}, {.beta1 = 1}), ValueError);
   EXPECT_THROW(Adam({p}, {.beta2 = -0.1}), ValueError);
   EXPECT_THROW(RmsProp({p}, {.alpha = 1.5}), ValueError);
+  EXPECT_THROW(Sgd({p * 2.0}, {}), ValueError);
+  EXPECT_THROW(Sgd({Tensor()}, {}), Error);
 }
 
 TEST(Optimizer, SkipsParametersWithoutGradientAndTheirDecay) {
@@ -60,6 +62,18 @@ TEST(Optimizer, SkipsParametersWithoutGradientAndTheirDecay) {
   EXPECT_EQ(q.item(), 1);
   sgd.zero_grad();
   EXPECT_FALSE(p.grad().defined());
+}
+
+TEST(Optimizer, AStridedParameterIsRefused) {
+  const Tensor base = view::reshape(arange(6, DType::f64), {2, 3});
+  Tensor p = view::transpose(base, 0, 1);
+  p.set_requires_grad(true);
+  p.set_grad(ones({3, 2}, DType::f64));
+  const Values before = base.to_vector<double>();
+  EXPECT_THROW(Sgd({p}, {.lr = 1}).step(), ValueError);
+  EXPECT_THROW(Adam({p}, {.lr = 1}).step(), ValueError);
+  EXPECT_THROW(RmsProp({p}, {.lr = 1}).step(), ValueError);
+  EXPECT_EQ(base.to_vector<double>(), before);
 }
 
 TEST(Optimizer, StepIsNotRecordedAndBumpsVersions) {
@@ -150,6 +164,9 @@ TEST(Optimizer, RefusesForeignStateAsAWhole) {
     bad.push_back({name, zeros({2}, DType::f64)});
     EXPECT_NE(load_error(sgd, bad).find(cat("unexpected ", name)), std::string::npos) << name;
   }
+  OptimizerState negative = good;
+  negative[2].tensor = from_vector(std::vector<int64_t>{1, -1});
+  EXPECT_NE(load_error(sgd, negative).find("parameter 1 has made -1 steps"), std::string::npos);
   EXPECT_EQ(sgd.state()[3].tensor.to_vector<double>(), velocity);
 }
 
@@ -231,6 +248,8 @@ TEST(Schedule, AppliesToEveryGroupAndChecks) {
   EXPECT_THROW(one_cycle_schedule(1, 10, 1.5), ValueError);
   EXPECT_THROW(cyclic_schedule(1, 0), ValueError);
   EXPECT_THROW(chained_schedule({}, {}), ValueError);
+  EXPECT_THROW(chained_schedule({nullptr}, {}), ValueError);
+  EXPECT_THROW(warmup_schedule(0.1, 5, nullptr), ValueError);
   EXPECT_THROW(chained_schedule({constant_schedule()}, {3}), ValueError);
   EXPECT_THROW(
       chained_schedule({constant_schedule(), constant_schedule(), constant_schedule()}, {5, 2}),

@@ -22,6 +22,10 @@ TEST(CpuAllocator, ReusesAlignedBlocks) {
   EXPECT_EQ(cpu.stats().system_allocations, before);
   cpu.deallocate(b, 99000);
   EXPECT_EQ(cpu.allocate(0), nullptr);
+  const int64_t live = cpu.stats().live;
+  for (size_t huge : {SIZE_MAX, SIZE_MAX - 4096, (size_t{1} << 62) + 1})
+    EXPECT_THROW(cpu.allocate(huge), OutOfMemoryError) << huge;
+  EXPECT_EQ(cpu.stats().live, live);
 }
 
 TEST(CpuAllocator, CountsLiveAndPeak) {

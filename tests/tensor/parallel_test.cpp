@@ -1,11 +1,15 @@
 #include "tensor/parallel.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <stdexcept>
 #include <thread>
 #include <vector>
+
+#include "tensor/tensor.h"
 
 namespace tessera {
 namespace {
@@ -53,6 +57,30 @@ TEST_P(ThreadCount, RethrowsTheException) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Parallel, ThreadCount, ::testing::Values(1, 2, 3, 8));
+
+// The child of a fork has no worker threads, and must not wait for any.
+TEST(Parallel, AForkedChildGoesOnAlone) {
+  set_num_threads(3);
+  std::atomic<int64_t> sum{0};
+  const auto count = [&](int64_t b, int64_t e) { sum += e - b; };
+  parallel_for(0, 64, 1, count);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(20);  // a signal instead of a hang
+    sum = 0;
+    parallel_for(0, 64, 1, count);
+    const Tensor t = ones({1});
+    ::_exit(sum == 64 && num_threads() == 1 && t.item() == 1 ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  sum = 0;
+  parallel_for(0, 64, 1, count);
+  EXPECT_EQ(sum.load(), 64);
+  EXPECT_EQ(num_threads(), 3);
+  set_num_threads(0);
+}
 
 TEST(Parallel, GuardMakesItSerial) {
   set_num_threads(4);

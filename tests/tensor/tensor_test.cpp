@@ -15,6 +15,9 @@ TEST(Shape, CountsAndLimits) {
   EXPECT_EQ(numel({2, 3}), 6);
   EXPECT_THROW(numel({-1}), ShapeError);
   EXPECT_THROW(numel({int64_t{1} << 40, int64_t{1} << 40}), ShapeError);
+  EXPECT_THROW(empty({int64_t{1} << 59}, DType::f64), ShapeError);  // its bytes would wrap around
+  EXPECT_TRUE(empty({int64_t{1} << 40, int64_t{1} << 40, 0}).is_contiguous());
+  EXPECT_TRUE(empty({0, int64_t{1} << 40, int64_t{1} << 40}).is_contiguous());
   EXPECT_EQ(numel({int64_t{1} << 40, int64_t{1} << 40, 0}), 0);
   EXPECT_THROW(Shape({1, 2, 3, 4, 5, 6, 7, 8, 9}), ShapeError);
   EXPECT_EQ(broadcast_shapes({3, 1}, {2, 1, 4}, "t"), Shape({2, 3, 4}));
@@ -93,7 +96,39 @@ TEST(Tensor, ReshapeKeepsViewsWherePossible) {
   EXPECT_THROW(view::reshape(x, {-1, -1}), ShapeError);
 }
 
+// An axis of size 1 may have any stride: it must not join its neighbours.
+TEST(Tensor, ReshapeLooksThroughAxesOfSizeOne) {
+  const Tensor x = view::reshape(arange(12), {2, 1, 6});
+  const std::vector<int64_t> expected{0, 1, 2, 6, 7, 8};
+  EXPECT_EQ(view::reshape(view::slice(x, 2, 0, 3), {6}).to_vector<int64_t>(), expected);
+  EXPECT_EQ(view::reshape(view::slice(x, 2, 0, 3), {1, 3, 2, 1}).to_vector<int64_t>(), expected);
+  const Tensor kept = view::reshape(view::slice(x, 2, 0, 3), {1, 2, 3, 1});
+  EXPECT_EQ(kept.to_vector<int64_t>(), expected);
+  EXPECT_TRUE(kept.shares_storage(x));
+  // Every shape of up to four axes, sliced and permuted, against the elements in order.
+  for (int64_t a : {1, 2})
+    for (int64_t b : {1, 3})
+      for (int64_t c : {1, 2})
+        for (const Dims& order : {Dims{0, 1, 2, 3}, Dims{1, 0, 2, 3}, Dims{0, 2, 1, 3}}) {
+          const Tensor base = view::reshape(arange(a * b * c * 5), {a, b, c, 5});
+          const Tensor y = view::permute(view::slice(base, 3, 1, 3), order);
+          const std::vector<int64_t> values = y.to_vector<int64_t>();
+          for (const Shape& s : {Shape{-1}, Shape{1, -1, 1}, Shape{2, -1}, Shape{-1, 1, 2},
+                                 Shape{a, -1, c}, Shape{b, 1, -1}})
+            EXPECT_EQ(view::reshape(y, s).to_vector<int64_t>(), values) << y.shape() << s;
+        }
+}
+
+TEST(Tensor, SliceTakesAnyStep) {
+  const Tensor x = arange(10);
+  EXPECT_EQ(view::slice(x, 0, 2, 9, 3).to_vector<int64_t>(), (std::vector<int64_t>{2, 5, 8}));
+  EXPECT_EQ(view::slice(x, 0, 2, 9, INT64_MAX).to_vector<int64_t>(), (std::vector<int64_t>{2}));
+  EXPECT_EQ(view::slice(x, 0, 5, 5, INT64_MAX).numel(), 0);
+}
+
 TEST(Tensor, AsStridedStaysInside) {
+  EXPECT_THROW(view::as_strided(zeros({10}), {3, 3}, {int64_t{1} << 62, int64_t{1} << 62}, 0),
+               ShapeError);
   const Tensor x = zeros({10});
   EXPECT_EQ(view::as_strided(x, {3, 4}, {3, 1}, 0).shape(), Shape({3, 4}));
   EXPECT_THROW(view::as_strided(x, {3, 4}, {3, 1}, 1), ShapeError);
@@ -107,6 +142,29 @@ TEST(Tensor, CopyConvertsAndBroadcasts) {
   Tensor t = view::transpose(x, 0, 1);
   copy_(t, view::reshape(arange(6), {3, 2}));
   EXPECT_EQ(x.to_vector<int64_t>(), (std::vector<int64_t>{0, 2, 4, 1, 3, 5}));
+}
+
+TEST(Tensor, CopyFromItselfReadsTheOldElements) {
+  Tensor x = view::reshape(arange(64 * 64), {64, 64});
+  const std::vector<int64_t> expected = view::transpose(x, 0, 1).to_vector<int64_t>();
+  copy_(x, view::transpose(x, 0, 1));
+  EXPECT_EQ(x.to_vector<int64_t>(), expected);
+  Tensor y = arange(5), tail = view::slice(y, 0, 1, 5);
+  copy_(tail, view::slice(y, 0, 0, 4));
+  EXPECT_EQ(y.to_vector<int64_t>(), (std::vector<int64_t>{0, 0, 1, 2, 3}));
+}
+
+TEST(Tensor, ItemIsExactForLargeIntegers) {
+  const int64_t large = (int64_t{1} << 53) + 1;
+  EXPECT_EQ(from_vector(std::vector<int64_t>{large}).item<int64_t>(), large);
+  EXPECT_EQ(full({}, -2.75).item<int64_t>(), -2);
+  EXPECT_TRUE(full({}, 0.5).item<bool>());
+}
+
+TEST(Tensor, GradientsMustBeLikeTheirTensor) {
+  Tensor x = ones({2}).set_requires_grad(true);
+  EXPECT_THROW(x.set_grad(ones({3})), ShapeError);
+  EXPECT_THROW(x.set_grad(ones({2}, DType::f64)), DTypeError);
 }
 
 TEST(Tensor, SetDataIsSeenByEveryHandle) {
@@ -140,6 +198,20 @@ TEST(Print, LooksLikeNumpy) {
             "tensor([[ 1 20]\n        [ 3  4]], dtype=i64)");
   EXPECT_EQ(to_string(from_vector(std::vector<float>{0.1f, 0.2f})), "tensor([0.1 0.2])");
   EXPECT_EQ(to_string(zeros({0, 3})), "tensor([], shape=[0, 3])");
+  EXPECT_EQ(to_string(zeros({2, 0})), "tensor([], shape=[2, 0])");
+  EXPECT_EQ(to_string(from_vector(std::vector<float>{123.456f, 1.5f})),
+            "tensor([123.456   1.5  ])");
+  EXPECT_EQ(to_string(from_vector(std::vector<float>{1e-3f, 10})), "tensor([1.e-03 1.e+01])");
+  EXPECT_EQ(to_string(from_vector(std::vector<float>{2.5e-5f, -1})), "tensor([ 2.5e-05 -1.0e+00])");
+  EXPECT_EQ(to_string(view::to(from_vector(std::vector<float>{0.1f, 3}), DType::f16)),
+            "tensor([0.1 3. ], dtype=f16)");
+  EXPECT_EQ(to_string(from_vector(std::vector<float>{NAN, -INFINITY, 1.25f})),
+            "tensor([ nan -inf 1.25])");
+  EXPECT_EQ(to_string(from_vector(std::vector<double>{1.0 / 3, 1e-2})),
+            "tensor([0.33333333 0.01      ], dtype=f64)");
+  EXPECT_EQ(to_string(from_vector(std::vector<int64_t>{INT64_MAX})),
+            "tensor([9223372036854775807], dtype=i64)");
+  EXPECT_EQ(to_string(view::to(ones({2}), DType::boolean)), "tensor([ True  True], dtype=bool)");
   EXPECT_EQ(to_string(full({}, 7)), "tensor(7.)");
   const std::string large = to_string(arange(2000));
   EXPECT_NE(large.find("[   0    1    2 ... 1997 1998 1999]"), std::string::npos) << large;

@@ -115,6 +115,48 @@ def saved(image, **options):
     return out.getvalue()
 
 
+def bmp(width, height, bits, data, compression=0, palette=b'', masks=b'', header=40, used=None):
+    """A BMP of bytes that are ready to be stored; height < 0: rows from the top."""
+    core = header == 12
+    info = struct.pack('<HHHH', width, height, 1, bits) if core else struct.pack(
+        '<iiHHIIiiII', width, height, 1, bits, compression, len(data), 0, 0,
+        len(palette) // 4 if used is None else used, 0)
+    info = (struct.pack('<I', header) + info + masks).ljust(header, b'\0')
+    offset = 14 + len(info) + len(palette)
+    return (b'BM' + struct.pack('<IHHI', offset + len(data), 0, 0, offset) + info + palette + data)
+
+
+def bmp_files():
+    def pixels(width, height, bits):
+        count = (width * bits + 31) // 32 * 4 * height
+        return formula(1, count, 1).tobytes()
+
+    colours = formula(1, 256, 4).tobytes()
+    core_colours = formula(1, 256, 3).tobytes()
+    m565 = struct.pack('<III', 0xF800, 0x07E0, 0x001F)
+    m888 = struct.pack('<III', 0xFF0000, 0xFF00, 0xFF)
+    xbgr = struct.pack('<III', 0xFF000000, 0xFF0000, 0xFF00)
+    runs8 = bytes([4, 7, 3, 9, 0, 0, 0, 3, 1, 2, 3, 0, 0, 2, 1, 1, 2, 200, 9, 5, 0, 1])
+    runs4 = bytes([5, 0x12, 0, 0, 0, 5, 0x12, 0x34, 0x50, 0, 0, 0, 9, 0xAB, 0, 1])
+    return {
+        'bmp_top_down_24': bmp(9, -5, 24, pixels(9, 5, 24)),
+        'bmp_top_down_8': bmp(9, -5, 8, pixels(9, 5, 8), palette=colours),
+        'bmp_top_down_1': bmp(9, -5, 1, pixels(9, 5, 1), palette=colours[:8]),
+        'bmp_4': bmp(9, 5, 4, pixels(9, 5, 4), palette=colours[:64]),
+        'bmp_4_few_colours': bmp(9, 5, 4, pixels(9, 5, 4), palette=colours[:24]),
+        'bmp_555': bmp(9, 5, 16, pixels(9, 5, 16)),
+        'bmp_565': bmp(9, 5, 16, pixels(9, 5, 16), 3, masks=m565),
+        'bmp_32': bmp(9, 5, 32, pixels(9, 5, 32)),
+        'bmp_32_masks': bmp(9, 5, 32, pixels(9, 5, 32), 3, masks=xbgr),
+        'bmp_32_v4': bmp(9, -5, 32, pixels(9, 5, 32), 3, masks=m888 + b'\0\0\0\xFF', header=108),
+        'bmp_24_v5': bmp(9, 5, 24, pixels(9, 5, 24), header=124),
+        'bmp_core_24': bmp(9, 5, 24, pixels(9, 5, 24), header=12),
+        'bmp_core_8': bmp(16, 16, 8, bytes(range(256)), palette=core_colours, header=12),
+        'bmp_runs_8': bmp(7, 3, 8, runs8, 1, palette=colours),
+        'bmp_runs_4': bmp(5, 3, 4, runs4, 2, palette=colours[:64]),
+    }
+
+
 def codec_table():
     rgb = pil(formula(16, 21, 3))
     cmyk = pil(formula(16, 21, 4))
@@ -155,6 +197,7 @@ def codec_table():
     # A big-endian EXIF block whose only entry is orientation 6: it must not be applied.
     exif = (b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0' + b'\0' * 4)
     files['jpeg_exif'] = saved(rgb, format='JPEG', quality=80, exif=exif)
+    files.update(bmp_files())
     lines = []
     for name, data in files.items():
         pixels = np.asarray(Image.open(io.BytesIO(data)).convert('RGB'))

@@ -169,6 +169,78 @@ TEST_F(CheckpointTest, OfAnotherNetworkOrOptimizerIsRefused) {
   EXPECT_NE(load_error(file("c"), adam).find("unexpected 0.momentum"), std::string::npos);
 }
 
+// Whatever part of a checkpoint does not fit, every part of the run stays as it was.
+TEST_F(CheckpointTest, ARefusedCheckpointChangesNothing) {
+  Job saved(true);
+  saved.train(2);
+  io::save_checkpoint(file("c"), saved.state());
+  const tessera::io::Safetensors good = tessera::io::read_safetensors(file("c"));
+
+  const auto refused = [&](Job& job, const char* name) {
+    job.train(1);
+    default_generator().uniform();
+    const StateDict net = copy_of(job.net->state_dict()),
+                    optimizer = copy_of(job.optimizer->state()),
+                    average = copy_of(job.ema->state());
+    const int64_t updates = job.ema->updates();
+    const Generator::State generator = default_generator().state();
+    io::TrainingState state = job.state();
+    state.progress = {{"mine", 1}};
+    EXPECT_THROW(io::load_checkpoint(file(name), state), Error) << name;
+    expect_same(net, job.net->state_dict());
+    expect_same(optimizer, job.optimizer->state());
+    expect_same(average, job.ema->state());
+    EXPECT_EQ(updates, job.ema->updates());
+    EXPECT_EQ(generator, default_generator().state());
+    EXPECT_EQ(state.progress, (json{{"mine", 1}}));
+  };
+  Job sgd(false), adam(true);
+  refused(sgd, "c");  // the network fits, the optimizer does not
+  // Each entry in turn is lost, of another shape or of another name.
+  for (size_t i = 0; i < good.tensors.size(); ++i) {
+    io::NamedTensors changed = good.tensors;
+    const std::string& name = good.tensors[i].first;
+    SCOPED_TRACE(name);
+    if (i % 3 == 0)
+      changed[i].second = zeros({3, 1, 2}, changed[i].second.dtype());
+    else if (i % 3 == 1 || name.ends_with("num_batches_tracked"))  // which may be absent
+      changed[i].first += "x";
+    else
+      changed.erase(changed.begin() + static_cast<std::ptrdiff_t>(i));
+    tessera::io::write_safetensors(file("d"), changed, good.metadata);
+    refused(adam, "d");
+  }
+  io::TrainingState state = adam.state();
+  io::load_checkpoint(file("c"), state);
+  expect_same(saved.net->state_dict(), adam.net->state_dict());
+  expect_same(saved.optimizer->state(), adam.optimizer->state());
+}
+
+TEST_F(CheckpointTest, RefusedWeightsChangeNothing) {
+  const auto net = small_net();
+  io::NamedTensors tensors;
+  io::append_published(tensors, "", small_net()->state_dict());
+  const StateDict before = copy_of(net->state_dict());
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    io::NamedTensors changed = tensors;
+    if (i % 2 == 0)
+      changed[i].second = zeros({3, 1, 2}, changed[i].second.dtype());
+    else
+      changed[i].first += "x";
+    tessera::io::write_safetensors(file("w"), changed);
+    EXPECT_THROW(io::load_weights(*net, file("w")), ValueError) << tensors[i].first;
+    expect_same(before, net->state_dict());
+  }
+}
+
+TEST_F(CheckpointTest, ProgressThatIsNoTextIsRefused) {
+  Job run;
+  io::TrainingState state = run.state();
+  state.progress = {{"name", "\xff\xfe"}};
+  EXPECT_THROW(io::save_checkpoint(file("c"), state), ValueError);
+  EXPECT_FALSE(fs::exists(file("c")));
+}
+
 TEST_F(CheckpointTest, PartsThatWereNotSavedAreMissed) {
   Job run;
   run.train(1);
@@ -224,6 +296,7 @@ TEST_F(CheckpointTest, DamagedHeadersAreRefused) {
   with("generator", "x");
   with("generator", {1, "x", 3});
   with("ema_updates", "many");
+  with("ema_updates", json::array());
   for (const std::string& text : texts) {
     tessera::io::write_safetensors(file("d"), good.tensors, {{key, text}});
     EXPECT_TRUE(load_error(file("d"), run).starts_with("IoError ")) << text;
@@ -231,6 +304,10 @@ TEST_F(CheckpointTest, DamagedHeadersAreRefused) {
   json two_words = header;
   two_words["generator"] = {1, 2};
   tessera::io::write_safetensors(file("d"), good.tensors, {{key, two_words.dump()}});
+  EXPECT_NE(load_error(file("d"), run), "");
+  json negative = header;
+  negative["ema_updates"] = -1;
+  tessera::io::write_safetensors(file("d"), good.tensors, {{key, negative.dump()}});
   EXPECT_NE(load_error(file("d"), run), "");
 }
 

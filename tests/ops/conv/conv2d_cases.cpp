@@ -220,6 +220,8 @@ TESSERA_OP_CASES(conv2d_errors) {
                                {"padding", "(-1, -1)"});
   fails.operator()<ValueError>("conv2d_dilation", {1, 5, 5, 2}, {2, 3, 3, 2}, {.dilation = 0},
                                {"dilation", "(0, 0)"});
+  fails.operator()<ValueError>("conv2d_huge_dilation", {1, 5, 5, 2}, {2, 3, 3, 2},
+                               {.dilation = int64_t{1} << 62}, {"dilation", "2^31"});
   fails.operator()<ValueError>("conv2d_groups", {1, 5, 5, 2}, {2, 3, 3, 2}, {.groups = 0},
                                {"groups", "0"});
   cases.add_error<ShapeError>("conv2d_bias",
@@ -255,6 +257,17 @@ TESSERA_OP_CASES(conv2d_errors) {
                                 conv_transpose2d(zeros({1, 5, 5, 2}), zeros({4, 3, 3, 2}));
                               },
                               {"conv_transpose2d", "[4, 3, 3, 2]", "[1, 5, 5, 2]"});
+  cases.add_error<ShapeError>(
+      "conv_transpose2d_groups",
+      [] {
+        conv_transpose2d(zeros({1, 5, 5, 3}), zeros({3, 2, 2, 2}), {}, {.groups = 2});
+      },
+      {"conv_transpose2d", "groups=2", "[3, 2, 2, 2]", "[1, 5, 5, 3]"});
+  cases.add_error<ShapeError>("conv_transpose2d_no_pixels",
+                              [] {
+                                conv_transpose2d(zeros({1, 0, 5, 2}), zeros({2, 2, 2, 2}));
+                              },
+                              {"conv_transpose2d", "no pixels", "[1, 0, 5, 2]"});
   cases.add_error<ValueError>("conv_transpose2d_output_padding",
                               [] {
                                 conv_transpose2d(zeros({1, 5, 5, 2}), zeros({2, 3, 3, 2}), {},

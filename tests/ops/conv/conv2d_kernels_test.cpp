@@ -234,6 +234,11 @@ TEST(ConvOnednn, PackedWeightsFollowTheirTensor) {
     EXPECT_EQ(cpu::onednn::packed_weight_count(), held);
   }
   EXPECT_EQ(cpu::onednn::packed_weight_count(), before);
+  // Copies of weights that are gone do not pile up, whether counted or not.
+  const int64_t live = cpu_allocator().stats().live;
+  for (int i = 0; i < 20; ++i)
+    conv2d(x, random<float>(cat("gone", i), {32, 3, 3, 32}), {}, options);
+  EXPECT_LE(cpu_allocator().stats().live - live, int64_t{2} * 32 * 3 * 3 * 32 * 4);
   // New weights in every call, most likely at a recycled address.
   for (int i = 0; i < 100; ++i) {
     const Tensor w = random<float>(cat("w", i), {32, 3, 3, 32});

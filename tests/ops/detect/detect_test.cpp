@@ -147,6 +147,7 @@ TEST(RoiPool, EmptyBinsAndNan) {
   fill_(spoilt, -INFINITY);
   Tensor pixel = view::select(view::select(spoilt, 1, 0), 1, 0);
   fill_(pixel, NAN);
+  for (float v : roi_pool(spoilt, outside, 2, 2).to_vector<float>()) EXPECT_EQ(v, 0);
   const std::vector<float> v = roi_pool(spoilt, inside, 2, 2).to_vector<float>();
   EXPECT_TRUE(std::isnan(v[0]));
   EXPECT_EQ(v[7], -INFINITY);

@@ -39,10 +39,13 @@ TEST(Resize, NearestIsExactForWholeFactors) {
 }
 
 // As torch, a size that stays or doubles does not use the given scale.
-TEST(Resize, NearestScaleThatDoublesOrKeeps) {
+TEST(Resize, ScaleThatDoublesOrKeeps) {
   EXPECT_EQ(resize_map(3, 6, {ResizeMode::nearest}, 2.3).index,
             (std::vector<int64_t>{0, 0, 1, 1, 2, 2}));
   EXPECT_EQ(resize_map(3, 3, {ResizeMode::nearest}, 1.1).index, (std::vector<int64_t>{0, 1, 2}));
+  const AxisMap same = resize_map(3, 3, {ResizeMode::bilinear}, 1.1);
+  EXPECT_EQ(same.index, (std::vector<int64_t>{0, 1, 2}));
+  EXPECT_EQ(same.weight, (std::vector<double>{1, 1, 1}));
   EXPECT_EQ(resize_map(5, 6, {ResizeMode::nearest}, 1.3).index,
             (std::vector<int64_t>{0, 0, 1, 2, 3, 3}));
 }

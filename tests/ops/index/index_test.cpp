@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "autograd/engine.h"
 #include "ops/index/concat.h"
 #include "ops/index/cumsum.h"
 #include "ops/index/flip.h"
@@ -88,6 +89,52 @@ TEST(Index, LaterWritesWinInScatter) {
   const Tensor y =
       scatter(zeros({2}), 0, from_vector<int64_t>({1, 1, 1}), from_vector<float>({5, 6, 7}));
   EXPECT_EQ(y.to_vector<float>(), (std::vector<float>{0, 7}));
+}
+
+TEST(Index, SumsOfHalfTypesAreRoundedOnce) {
+  const Tensor index = zeros({5000}, DType::i64), zero = zeros({1}, DType::f16),
+               one = ones({5000}, DType::f16);
+  EXPECT_EQ(index_add(zero, 0, index, one).item(), 5000);
+  EXPECT_EQ(scatter_add(zero, 0, index, one).item(), 5000);
+}
+
+TEST(Index, AnOverwrittenIndexIsNoticed) {
+  for (Tensor (*op)(const Tensor&, int64_t, const Tensor&) : {gather, index_select}) {
+    Tensor x = from_vector<float>({1, 2, 3}).set_requires_grad(true);
+    Tensor index = from_vector<int64_t>({0, 1});
+    const Tensor y = op(x, 0, index);
+    fill_(index, 2);
+    EXPECT_THROW(grad({y}, {x}, {ones({2})}), Error);
+  }
+}
+
+TEST(Index, OutOfRangeIsAnError) {
+  const Tensor x = ones({3}), one = ones({1});
+  for (int64_t bad : {int64_t{-1}, int64_t{3}, std::numeric_limits<int64_t>::lowest(),
+                      std::numeric_limits<int64_t>::max()}) {
+    const Tensor index = from_vector<int64_t>({bad});
+    EXPECT_THROW(gather(x, 0, index), ValueError);
+    EXPECT_THROW(scatter(x, 0, index, one), ValueError);
+    EXPECT_THROW(scatter_add(x, 0, index, one), ValueError);
+    EXPECT_THROW(index_select(x, 0, index), ValueError);
+    EXPECT_THROW(index_add(x, 0, index, one), ValueError);
+    EXPECT_THROW(one_hot(index, 3), ValueError);
+  }
+  EXPECT_THROW(gather(zeros({0}), 0, from_vector<int64_t>({0})), ValueError);
+  EXPECT_EQ(gather(zeros({0}), 0, zeros({0}, DType::i64)).shape(), (Shape{0}));
+}
+
+TEST(Cumsum, EmptyAndSingleAxes) {
+  for (const Shape& shape : {Shape{2, 0, 3}, Shape{2, 1, 3}, Shape{0, 4, 1}, Shape{1}}) {
+    SCOPED_TRACE(shape);
+    const int64_t axis = shape.rank() > 1 ? 1 : 0;
+    Tensor x = ones(shape).set_requires_grad(true);
+    const Tensor y = cumsum(x, axis);
+    ASSERT_EQ(y.shape(), shape);
+    const Tensor g = grad({y}, {x}, {ones(shape)})[0];
+    EXPECT_EQ(g.shape(), shape);
+    for (float v : y.to_vector<float>()) EXPECT_EQ(v, 1);
+  }
 }
 
 TEST(Split, PiecesAreViews) {

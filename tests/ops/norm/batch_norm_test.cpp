@@ -64,6 +64,37 @@ TEST(BatchNorm, FusedGradientsEqualTheComposite) {
   }
 }
 
+// A penalty on some of the gradients, for a loss whose own gradient is a constant.
+TEST(BatchNorm, SecondOrderOfSomeGradients) {
+  const Tensor mean = full({5}, 0.25, DType::f64), var = full({5}, 2, DType::f64);
+  for (const bool training : {true, false}) {
+    const Data d({4, 3, 3, 5}, DType::f64);
+    const Tensors inputs{d.x, d.weight, d.bias};
+    const auto penalties = [&](const Tensor& y) {
+      const Tensors g = grad({y}, inputs, {d.g}, {.create_graph = true});
+      Tensors all;
+      for (size_t i = 0; i < 2; ++i)
+        for (const Tensor& t : grad({sum(g[i] * g[i])}, {d.x, d.weight}, {},
+                                    {.retain_graph = true, .allow_unused = true}))
+          all.push_back(t.defined() ? t : zeros({1}, DType::f64));
+      return all;
+    };
+    const Tensors fused = penalties(
+        batch_norm(d.x, d.weight, d.bias, mean, var, {.training = training, .momentum = 0}));
+    const Tensors plain =
+        penalties(training ? composite(d) : (d.x - mean) * rsqrt(var + 1e-5) * d.weight + d.bias);
+    for (size_t i = 0; i < plain.size(); ++i) {
+      SCOPED_TRACE(cat(training ? "training" : "evaluation", " result ", i));
+      const std::vector<double> a = fused[i].to_vector<double>(), b = plain[i].to_vector<double>();
+      if (a.size() != b.size()) {  // no dependence: undefined here, zeros there
+        for (double v : a.size() > b.size() ? a : b) EXPECT_EQ(v, 0);
+        continue;
+      }
+      for (size_t k = 0; k < a.size(); ++k) EXPECT_NEAR(a[k], b[k], 1e-11);
+    }
+  }
+}
+
 TEST(BatchNorm, F32GradientsFollowF64) {
   for (const Shape& shape : kShapes) {
     const Data narrow(shape, DType::f32), wide(shape, DType::f64);

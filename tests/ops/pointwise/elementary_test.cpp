@@ -117,6 +117,15 @@ TEST(Pointwise, SinAndCosOfHugeArguments) {
   }
 }
 
+TEST(Pointwise, SinAndCosOfHugeHalfTypes) {
+  const Tensor x = view::to(from_vector(std::vector<double>{1e20, -3e7, 1e38}), DType::bf16);
+  const std::vector<double> wide = x.to_vector<double>();
+  for (size_t i = 0; i < wide.size(); ++i) {
+    EXPECT_NEAR(sin(x).to_vector<double>()[i], std::sin(wide[i]), 4e-3);
+    EXPECT_NEAR(cos(x).to_vector<double>()[i], std::cos(wide[i]), 4e-3);
+  }
+}
+
 TEST(Pointwise, RoundsHalvesToEven) {
   const std::vector<float> want{-2, -2, -0.0f, 0, 2, 2, 4};
   EXPECT_EQ(run(round, {-2.5f, -1.5f, -0.5f, 0.5f, 1.5f, 2.5f, 3.5f}), want);
@@ -127,6 +136,11 @@ std::vector<double> gradient(Tensor (*op)(const Tensor&), const std::vector<doub
   return grad({sum(op(x))}, {x})[0].to_vector<double>();
 }
 
+// d hardswish / dx.
+Tensor hardswish_slope(const Tensor& x) {
+  return grad({sum(hardswish(x))}, {x}, {}, {.create_graph = true})[0];
+}
+
 TEST(Pointwise, GradientsAtKinks) {
   using V = std::vector<double>;
   EXPECT_EQ(gradient(relu, {-1, 0, 1}), (V{0, 0, 1}));
@@ -134,7 +148,12 @@ TEST(Pointwise, GradientsAtKinks) {
   EXPECT_EQ(gradient(abs, {-1, 0, 1}), (V{-1, 0, 1}));
   EXPECT_EQ(gradient([](const Tensor& x) { return clamp(x, -1, 1); }, {-2, -1, 0, 1, 2}),
             (V{0, 1, 1, 1, 0}));
-  EXPECT_EQ(gradient(hardswish, {-4, 0, 4}), (V{0, 0.5, 1}));
+  EXPECT_EQ(gradient(hardswish, {-4, -3, 0, 3, 4}), (V{0, 0, 0.5, 1, 1}));
+  EXPECT_EQ(gradient(hardsigmoid, {-3, 3}), (V{0, 0}));
+  EXPECT_EQ(gradient(hardswish_slope, {-3, 3}), (V{0, 0}));
+  const double inf = std::numeric_limits<double>::infinity();
+  Tensor far = from_vector(V{inf, -1}), slope = from_vector(V{0.5}).set_requires_grad(true);
+  EXPECT_EQ(grad({sum(prelu(far, slope))}, {slope})[0].to_vector<double>(), (V{-1}));
   EXPECT_EQ(gradient([](const Tensor& x) { return maximum(x, zeros_like(x)); }, {-1, 0, 1}),
             (V{0, 0.5, 1}));
   EXPECT_EQ(gradient(floor, {0.5}), (V{0}));

@@ -69,6 +69,13 @@ TESSERA_OP_CASES(avg_pool2d) {
   add_avg(cases, "avg_pool2d_divisor", {2, 5, 5, 3},
           {.kernel = 3, .stride = 2, .padding = 1, .divisor_override = 5});
   add_avg(cases, "avg_pool2d_wide", {1, 11, 13, 3}, {.kernel = {10, 11}, .stride = 1});
+  for (bool include : {false, true})
+    add_avg(cases, cat("avg_pool2d_small_ceil_", include), {1, 2, 1, 2},
+            {.kernel = {3, 4},
+             .stride = {2, 3},
+             .padding = {0, 1},
+             .ceil_mode = true,
+             .count_include_pad = include});
   add_avg(cases, "avg_pool2d_one_pixel", {1, 1, 1, 3}, {.kernel = 1});
   add_avg(cases, "avg_pool2d_empty_batch", {0, 4, 4, 3}, {.kernel = 2});
 

@@ -59,6 +59,9 @@ TESSERA_OP_CASES(max_pool2d) {
   add_max(cases, "max_pool2d_one_pixel", {.shape = {1, 1, 1, 3}}, {.kernel = 3, .padding = 1});
   add_max(cases, "max_pool2d_gaps", {.shape = {1, 1, 1, 2}},
           {.kernel = 2, .padding = 1, .dilation = 2}, 0);  // every tap lies in the padding
+  // Larger than the image: one window that hangs over its end.
+  add_max(cases, "max_pool2d_small_ceil", {.shape = {1, 2, 3, 2}},
+          {.kernel = {3, 4}, .stride = 2, .ceil_mode = true});
   add_max(cases, "max_pool2d_empty_batch", {.shape = {0, 4, 4, 3}}, {.kernel = 2});
   add_max(cases, "max_pool2d_no_channels", {.shape = {2, 4, 4, 0}}, {.kernel = 2});
   const double nan = std::nan(""), inf = std::numeric_limits<double>::infinity();
@@ -104,6 +107,18 @@ TESSERA_OP_CASES(max_pool2d) {
                                 max_pool2d(zeros({1, 4, 2, 3}), {.kernel = 3});
                               },
                               {"max_pool2d", "[1, 4, 2, 3]", "extent 3"});
+  cases.add_error<ShapeError>(
+      "max_pool2d_window_too_large_to_hang_over",
+      [] {
+        max_pool2d(zeros({1, 1, 1, 3}), {.kernel = 4, .stride = 2, .ceil_mode = true});
+      },
+      {"max_pool2d", "[1, 1, 1, 3]", "extent 4"});
+  cases.add_error<ValueError>(
+      "max_pool2d_huge_dilation",
+      [] {
+        max_pool2d(zeros({1, 4, 4, 3}), {.kernel = 3, .dilation = int64_t{1} << 62});
+      },
+      {"max_pool2d", "dilation", "2^31"});
   cases.add_error<ValueError>("max_pool2d_padding",
                               [] {
                                 max_pool2d(zeros({1, 4, 4, 3}), {.kernel = 3, .padding = 2});

@@ -20,8 +20,7 @@ inline std::vector<Taps> regular_taps(int64_t in, int64_t kernel, int64_t stride
     const bool inside = last < in + padding;
     // With ceil_mode one more window may hang over the far border if it starts inside it and the
     // windows so far have not used up the padded input.
-    const bool overhangs =
-        ceil_mode && start < in + padding && !windows.empty() && last - stride < in + padding - 1;
+    const bool overhangs = ceil_mode && start < in + padding && last - stride < in + padding - 1;
     if (!inside && !(overhangs && start < in)) break;
     Taps taps;
     for (int64_t k = 0; k < kernel; ++k) {

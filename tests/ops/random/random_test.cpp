@@ -244,5 +244,20 @@ TEST(DropPath, DropsWholeSamples) {
   EXPECT_EQ(drop_path(ones({0, 3}), 0.5, true, g).shape(), (Shape{0, 3}));
 }
 
+TEST(TruncNormal, CutsFarOutStayInside) {
+  struct Cut {
+    double lo, hi, want;
+  };
+  for (const Cut& c : {Cut{10, 11, 10}, Cut{-11, -10, -10}, Cut{-41, -40, -40}})
+    for (DType dtype : {DType::f32, DType::f64}) {
+      Generator g(1);
+      for (double v : trunc_normal({64}, g, 0, 1, c.lo, c.hi, dtype).to_vector<double>())
+        ASSERT_EQ(v, c.want);
+    }
+  Generator g(1);
+  for (double v : trunc_normal({64}, g, 0, 1, 6, 1e9, DType::f64).to_vector<double>())
+    ASSERT_TRUE(v >= 6 && v < 9) << v;
+}
+
 }  // namespace
 }  // namespace tessera
