@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "ops/cpu/packed_weights.h"
 #include "ops/cpu/panel_gemm.h"
 #include "tensor/parallel.h"
 
@@ -68,13 +69,15 @@ void filter_gradient(const V (&m)[6], V (&g)[3]) {
   g[2] = a + 4 * b + m[5];
 }
 
-void filter_transform(const float (&g)[3], float (&t)[6]) {
-  const float even = g[0] + g[2], far = g[0] + 4 * g[2];
-  t[0] = g[0] / 4;
-  t[1] = -(even + g[1]) / 6;
-  t[2] = -(even - g[1]) / 6;
-  t[3] = (far + 2 * g[1]) / 24;
-  t[4] = (far - 2 * g[1]) / 24;
+template <class V>
+void filter_transform(const V (&g)[3], V (&t)[6]) {
+  const V even = (g[0] + g[2]) * (-1.0f / 6), far = (g[0] + 4 * g[2]) * (1.0f / 24);
+  const V odd = g[1] * (-1.0f / 6), near = g[1] * (1.0f / 12);
+  t[0] = g[0] * 0.25f;
+  t[1] = even + odd;
+  t[2] = even - odd;
+  t[3] = far + near;
+  t[4] = far - near;
   t[5] = g[2];
 }
 
@@ -97,6 +100,19 @@ struct Block {
         v_point(tiles * v_row + kPanelLanes),
         m_point(tiles * kPanelColumns + kPanelLanes) {}
   int64_t floats() const { return kPoints * (v_point + m_point); }
+};
+
+// A filter bank by strides in elements: a gradient's is the same memory seen from its end.
+struct FilterView {
+  const float* data;
+  int64_t out_stride, in_stride, kh_stride, kw_stride;
+};
+
+// Pointers may be null.
+struct Epilogue {
+  const float* bias = nullptr;      // (O)
+  const float* residual = nullptr;  // (N, Ho, Wo, O)
+  Clamp<float> clamp{};
 };
 
 struct TileGrid {
@@ -180,8 +196,8 @@ void transform_gradient(const float* const (&pixel)[kTile * kTile], int64_t c, i
   }
 }
 
-void load_gradient_tile(const ConvShape& s, const float* g, const float* zeros,
-                        const TilePlace& at, float* v, int64_t v_point) {
+void load_gradient_tile(const ConvShape& s, const float* g, const float* zeros, const TilePlace& at,
+                        float* v, int64_t v_point) {
   const float* pixel[kTile * kTile];
   for (int row = 0; row < kTile; ++row)
     for (int col = 0; col < kTile; ++col) {
@@ -196,8 +212,8 @@ void load_gradient_tile(const ConvShape& s, const float* g, const float* zeros,
 }
 
 // Adds G^T M G of one output channel and `width` input channels to gw, its (3, 3, C) filter.
-void store_filter(const float* m, int64_t m_point, int64_t width, int64_t channels,
-                  bool accumulate, float* gw) {
+void store_filter(const float* m, int64_t m_point, int64_t width, int64_t channels, bool accumulate,
+                  float* gw) {
   for (int64_t c = 0; c < width; c += kPanelLanes) {
     const int64_t count = std::min<int64_t>(kPanelLanes, width - c);
     Vec half[3][kPatch];  // [filter row][column]
@@ -241,12 +257,11 @@ void store_tile(const ConvShape& s, const float* m, int64_t m_point, int64_t wid
     for (int64_t row = 0; row < rows; ++row) {
       Vec t[kTile];
       output_transform(half[row], t);
-      const int64_t offset =
-          (((at.n * s.ho + at.row + row) * s.wo + at.col) * s.o) + first + c;
+      const int64_t offset = (((at.n * s.ho + at.row + row) * s.wo + at.col) * s.o) + first + c;
       for (int64_t col = 0; col < cols; ++col) {
         Vec value = t[col] + bias;
         if (e.residual) value += load(e.residual + offset + col * s.o, count);
-        if (e.relu) value = value < Vec{} ? Vec{} : value;
+        value = e.clamp(value);
         std::memcpy(y + offset + col * s.o, &value, static_cast<size_t>(count) * sizeof(float));
       }
     }
@@ -259,7 +274,8 @@ int64_t tiles_per_block(const ConvShape& s, int64_t tiles) {
   // multiple of the threads.
   const int64_t most = s.c <= 64 ? kPanelRows : s.c <= 128 ? 2 * kPanelRows : 4 * kPanelRows;
   const int64_t rows = (tiles + kPanelRows - 1) / kPanelRows;
-  const int64_t blocks = round_up((tiles + most - 1) / most, std::min<int64_t>(num_threads(), rows));
+  const int64_t blocks =
+      round_up((tiles + most - 1) / most, std::min<int64_t>(num_threads(), rows));
   return (rows + blocks - 1) / blocks * kPanelRows;
 }
 
@@ -270,8 +286,37 @@ bool applies(const ConvShape& s) {
          s.groups == 1 && s.ph <= 2 && s.pw <= 2;
 }
 
+bool pays(const ConvShape& s, bool weights_stay) {
+  if (!applies(s)) return false;
+  const TileGrid grid(s);
+  const double tiles = static_cast<double>(grid.count), in = static_cast<double>(s.c),
+               out = static_cast<double>(s.o);
+  const double direct = 18.0 * in * out * static_cast<double>(s.n * s.ho * s.wo);
+  // Transforms, reading and making filters in units of the operations that would take as long.
+  const double products = 72.0 * in * out * tiles, transforms = 36.0 * 30 * (in + out) * tiles;
+  const double filters = 36.0 * in * out * (weights_stay ? 20 : 150);
+  return s.c >= 16 && s.o >= 16 && products + transforms + filters < 0.9 * direct;
+}
+
+namespace {
+
 int64_t packed_filter_floats(int64_t in, int64_t out) {
   return kPoints * in * round_up(out, kPanelLanes);
+}
+
+// G w G^T for the output channels [o, o + lanes) of one input channel.
+void transform_filter(const float (&tap)[9][kPanelColumns], int64_t o, float* to, int64_t point) {
+  Vec half[3][kPatch];  // [filter column][transformed row]
+  for (int kw = 0; kw < 3; ++kw) {
+    const Vec g[3] = {load(tap[kw] + o), load(tap[3 + kw] + o), load(tap[6 + kw] + o)};
+    filter_transform(g, half[kw]);
+  }
+  for (int row = 0; row < kPatch; ++row) {
+    const Vec g[3] = {half[0][row], half[1][row], half[2][row]};
+    Vec t[kPatch];
+    filter_transform(g, t);
+    for (int col = 0; col < kPatch; ++col) store(to + (row * kPatch + col) * point, t[col]);
+  }
 }
 
 void pack_filters(int64_t in, int64_t out, const FilterView& w, float* packed) {
@@ -279,29 +324,20 @@ void pack_filters(int64_t in, int64_t out, const FilterView& w, float* packed) {
   parallel_for(0, panels * in, 8, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t panel = i / in, c = i % in, first = panel * kPanelColumns;
-      const int64_t width =
-          std::min<int64_t>(kPanelColumns, round_up(out - first, kPanelLanes));
+      const int64_t width = std::min<int64_t>(kPanelColumns, round_up(out - first, kPanelLanes));
       float* to = packed + kPoints * in * first + c * width;
-      float column[kPoints][kPanelColumns] = {};
-      for (int64_t o = 0; o < std::min(width, out - first); ++o) {
-        float half[3][kPatch], t[kPatch];  // [filter column][transformed row]
-        for (int kw = 0; kw < 3; ++kw) {
-          const float* p = w.data + (first + o) * w.out_stride + c * w.in_stride + kw * w.kw_stride;
-          const float g[3] = {p[0], p[w.kh_stride], p[2 * w.kh_stride]};
-          filter_transform(g, half[kw]);
-        }
-        for (int row = 0; row < kPatch; ++row) {
-          const float g[3] = {half[0][row], half[1][row], half[2][row]};
-          filter_transform(g, t);
-          for (int col = 0; col < kPatch; ++col) column[row * kPatch + col][o] = t[col];
-        }
-      }
-      for (int point = 0; point < kPoints; ++point)
-        std::copy_n(column[point], width, to + point * in * width);
+      alignas(64) float tap[9][kPanelColumns] = {};
+      const float* from = w.data + first * w.out_stride + c * w.in_stride;
+      for (int64_t o = 0; o < std::min(width, out - first); ++o, from += w.out_stride)
+        for (int kh = 0; kh < 3; ++kh)
+          for (int kw = 0; kw < 3; ++kw)
+            tap[kh * 3 + kw][o] = from[kh * w.kh_stride + kw * w.kw_stride];
+      for (int64_t o = 0; o < width; o += kPanelLanes) transform_filter(tap, o, to + o, in * width);
     }
   });
 }
 
+// y = epilogue(conv(x)) with the packed filters.
 void run(const ConvShape& s, const float* x, const float* filters, const Epilogue& epilogue,
          float* y) {
   const TileGrid grid(s);
@@ -309,8 +345,7 @@ void run(const ConvShape& s, const float* x, const float* filters, const Epilogu
   const int64_t blocks = (grid.count + block.tiles - 1) / block.tiles;
   const int64_t panels = (s.o + kPanelColumns - 1) / kPanelColumns;
   // Few tiles: the threads share the panels of a block instead, each transforming its own patches.
-  const int64_t parts =
-      std::clamp<int64_t>((num_threads() + blocks - 1) / blocks, 1, panels);
+  const int64_t parts = std::clamp<int64_t>((num_threads() + blocks - 1) / blocks, 1, panels);
   parallel_for(0, blocks * parts, 1, [&](int64_t begin, int64_t end) {
     thread_local std::vector<float> scratch;
     const size_t floats = static_cast<size_t>(block.floats() + s.c + 2 * kPanelLanes);
@@ -330,15 +365,49 @@ void run(const ConvShape& s, const float* x, const float* filters, const Epilogu
         const int64_t stride = vectors * kPanelLanes;
         const float* u = filters + kPoints * s.c * column;
         for (int point = 0; point < kPoints; ++point)
-          cpu::panel_gemm(tiles, vectors,
-                          {v + point * block.v_point, block.v_row, 1}, u + point * s.c * stride,
-                          stride, m + point * block.m_point, stride, s.c);
+          cpu::panel_gemm(tiles, vectors, {v + point * block.v_point, block.v_row, 1},
+                          u + point * s.c * stride, stride, m + point * block.m_point, stride, s.c);
         for (int64_t t = 0; t < tiles; ++t)
           store_tile(s, m + t * stride, block.m_point, width, column, place(grid, first + t),
                      epilogue, y);
       }
     }
   });
+}
+
+// The filters of a convolution from `in` to `out` channels in the order that run() reads.
+std::shared_ptr<Storage> packed(const Tensor& w, const char* layout, int64_t in, int64_t out,
+                                const FilterView& view) {
+  const size_t bytes = static_cast<size_t>(packed_filter_floats(in, out)) * sizeof(float);
+  return cpu::packed_weights(w, layout, bytes, [&](void* target) {
+    pack_filters(in, out, view, static_cast<float*>(target));
+  });
+}
+
+}  // namespace
+
+void forward(const ConvShape& s, const float* x, const Tensor& w, const ConvEpilogue& epilogue,
+             float* y) {
+  const FilterView view{w.data<float>(), 9 * s.c, 1, 3 * s.c, s.c};
+  const auto filters = packed(w, "winograd 4x4 3x3 forward", s.c, s.o, view);
+  const Epilogue e{
+      .bias = epilogue.bias.defined() ? epilogue.bias.data<float>() : nullptr,
+      .residual = epilogue.residual.defined() ? epilogue.residual.data<float>() : nullptr,
+      .clamp = Clamp<float>(epilogue.activation)};
+  run(s, x, static_cast<const float*>(filters->data), e, y);
+}
+
+// The convolution of the gradient with the filters turned by half a turn.
+void input_grad(const ConvShape& s, const float* g, const Tensor& w, float* gx) {
+  ConvShape t = s;
+  std::swap(t.c, t.o);
+  std::swap(t.h, t.ho);
+  std::swap(t.w, t.wo);
+  t.ph = 2 - s.ph;
+  t.pw = 2 - s.pw;
+  const FilterView view{w.data<float>() + 8 * s.c, 1, 9 * s.c, -3 * s.c, -s.c};
+  const auto filters = packed(w, "winograd 4x4 3x3 input_grad", t.c, t.o, view);
+  run(t, g, static_cast<const float*>(filters->data), {}, gx);
 }
 
 void weight_grad(const ConvShape& s, const float* g, const float* x, float* gw) {
@@ -375,9 +444,9 @@ void weight_grad(const ConvShape& s, const float* g, const float* x, float* gw) 
         const int vectors = static_cast<int>((width + kPanelLanes - 1) / kPanelLanes);
         const int64_t stride = vectors * kPanelLanes;
         for (int point = 0; point < kPoints; ++point)
-          cpu::panel_gemm(std::min(kPanelRows, s.o - o), vectors, {vg + point * g_point + o, 1, g_row},
-                          vx + point * x_point + column, x_row, m.get() + point * kPoint, stride,
-                          tiles);
+          cpu::panel_gemm(std::min(kPanelRows, s.o - o), vectors,
+                          {vg + point * g_point + o, 1, g_row}, vx + point * x_point + column,
+                          x_row, m.get() + point * kPoint, stride, tiles);
         for (int64_t r = 0; r < std::min(kPanelRows, s.o - o); ++r)
           store_filter(m.get() + r * stride, kPoint, width, s.c, block > 0,
                        gw + (o + r) * 9 * s.c + column);
