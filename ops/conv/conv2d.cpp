@@ -149,6 +149,7 @@ Tensor conv2d_fused(const Tensor& x, const Tensor& w, const ConvEpilogue& epilog
   TESSERA_CHECK(Error, !is_recorded({x, w, epilogue.bias, epilogue.residual}), op,
                 ": is for inference and records no gradient; use conv2d");
   ConvEpilogue dense = epilogue;
+  dense.weights_stay = true;
   if (dense.bias.defined()) dense.bias = view::contiguous(dense.bias);
   if (dense.residual.defined()) {
     check_pair(op, x, dense.residual, "residual");

@@ -71,6 +71,8 @@ struct ConvEpilogue {
   Tensor residual{};  ///< of the output's shape or undefined: added
   /// Applied last. Unlike the operators, oneDNN's f32 kernels turn NaN into 0 here.
   Activation activation = Activation::none;
+  /// The filters will be used again as they are: transforming them may cost more.
+  bool weights_stay = false;
 };
 
 /// conv2d with its epilogue in one pass over the output, for inference: throws Error when a

@@ -1,7 +1,12 @@
-// Chooses the CPU kernel of a convolution: depthwise, oneDNN for f32, implicit GEMM for f64 and for
-// what oneDNN would run unvectorised. The reference build has only the plain loops.
+// Chooses the CPU kernel of a convolution: depthwise; in f32 Winograd's where it pays, else oneDNN;
+// implicit GEMM for f64 and for what oneDNN would run unvectorised. The reference build has only
+// the plain loops.
 #include "ops/conv/conv2d_cpu.h"
 
+#include <cstdlib>
+#include <string_view>
+
+#include "ops/conv/conv2d_winograd.h"
 #include "tensor/parallel.h"
 #include "tensor/view.h"
 
@@ -27,6 +32,28 @@ void finish(const ConvEpilogue& epilogue, int64_t count, T* y) {
   });
 }
 
+#if !defined(TESSERA_REFERENCE)
+enum class Choice { automatic, direct, winograd };
+
+Choice choice() {
+  static const Choice chosen = [] {
+    const char* text = std::getenv("TESSERA_CONV_CPU");
+    const std::string_view name = text ? text : "auto";
+    TESSERA_CHECK(ValueError, name == "auto" || name == "direct" || name == "winograd",
+                  "TESSERA_CONV_CPU must be auto, direct or winograd, got '", name, "'");
+    return name == "auto"     ? Choice::automatic
+           : name == "direct" ? Choice::direct
+                              : Choice::winograd;
+  }();
+  return chosen;
+}
+
+bool use_winograd(const ConvShape& s, bool weights_stay) {
+  if (choice() == Choice::automatic) return conv::winograd::pays(s, weights_stay);
+  return choice() == Choice::winograd && conv::winograd::applies(s);
+}
+#endif
+
 template <class T>
 void forward_typed(const ConvShape& s, const T* x, const Tensor& w, const ConvEpilogue& epilogue,
                    T* y) {
@@ -41,8 +68,11 @@ void forward_typed(const ConvShape& s, const T* x, const Tensor& w, const ConvEp
     conv::depthwise::forward(s, x, filters, bias, y);
     return finish(epilogue, s.n * s.ho * s.wo * s.o, y);
   }
-  if constexpr (std::is_same_v<T, float>)
+  if constexpr (std::is_same_v<T, float>) {
+    if (use_winograd(s, epilogue.weights_stay))
+      return conv::winograd::forward(s, x, w, epilogue, y);
     if (s.c > 0 && conv::onednn::forward(s, x, w, epilogue, y)) return;
+  }
   conv::implicit_gemm::forward(s, x, filters, bias, y);
 #endif
   finish(epilogue, s.n * s.ho * s.wo * s.o, y);
@@ -55,8 +85,10 @@ void input_grad_typed(const ConvShape& s, const T* g, const Tensor& w, T* gx) {
   conv::plain::input_grad(s, g, filters, gx);
 #else
   if (conv::depthwise::applies(s)) return conv::depthwise::input_grad(s, g, filters, gx);
-  if constexpr (std::is_same_v<T, float>)
+  if constexpr (std::is_same_v<T, float>) {
+    if (use_winograd(s, false)) return conv::winograd::input_grad(s, g, w, gx);
     if (conv::onednn::input_grad(s, g, w, gx)) return;
+  }
   conv::implicit_gemm::input_grad(s, g, filters, gx);
 #endif
 }
@@ -67,8 +99,10 @@ void weight_grad_typed(const ConvShape& s, const T* g, const T* x, T* gw) {
   conv::plain::weight_grad(s, g, x, gw);
 #else
   if (conv::depthwise::applies(s)) return conv::depthwise::weight_grad(s, g, x, gw);
-  if constexpr (std::is_same_v<T, float>)
+  if constexpr (std::is_same_v<T, float>) {
+    if (use_winograd(s, false)) return conv::winograd::weight_grad(s, g, x, gw);
     if (conv::onednn::weight_grad(s, g, x, gw)) return;
+  }
   conv::implicit_gemm::weight_grad(s, g, x, gw);
 #endif
 }
@@ -80,8 +114,9 @@ void conv2d_cpu(const Tensor& x, const Tensor& w, const ConvEpilogue& epilogue,
   if (is_half(x.dtype())) {
     Tensor y32 = empty(y.shape(), DType::f32);
     conv2d_cpu(to_f32(x), to_f32(w),
-               {to_f32(epilogue.bias), to_f32(epilogue.residual), epilogue.activation}, options,
-               y32);
+               {to_f32(epilogue.bias), to_f32(epilogue.residual), epilogue.activation,
+                epilogue.weights_stay},
+               options, y32);
     return copy_(y, y32);
   }
   const ConvShape s = conv::make_shape(x.shape(), w.shape(), y.shape(), options);

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <list>
 #include <mutex>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 
 #include "ops/conv/conv2d_cpu.h"
 #include "ops/cpu/onednn.h"
+#include "ops/cpu/packed_weights.h"
 #include "tensor/parallel.h"
 
 namespace tessera::conv::onednn {
@@ -63,6 +65,7 @@ struct Plan {
   Desc input, output, weights, plain, bias, scratchpad;
   dnnl::reorder reorder;  // plain to weights, for the weight gradient the other way
   bool packed = false;    // the two layouts differ
+  std::string layout;     // of `weights`, as a key: the descriptors' bytes
   std::string implementation;
   bool vectorised = false;
 };
@@ -166,6 +169,8 @@ std::shared_ptr<Plan> make_onednn_plan(const Key& key) {
     const Desc &from = unpack ? plan->weights : plan->plain,
                &to = unpack ? plan->plain : plan->weights;
     plan->reorder = dnnl::reorder(dnnl::reorder::primitive_desc(engine(), from, engine(), to));
+    for (const Desc* desc : {&from, &to})
+      plan->layout.append(reinterpret_cast<const char*>(&desc->data), sizeof desc->data);
   }
   return plan;
 }
@@ -219,7 +224,11 @@ std::shared_ptr<const Plan> plan_for(const ConvShape& s, Pass pass, const PostOp
 // Null where the filters are used as they are.
 std::shared_ptr<Storage> pack(const Plan& plan, const Tensor& w) {
   if (!plan.packed) return nullptr;
-  return cpu::onednn::packed_weights(w, plan.plain, plan.weights, plan.reorder);
+  return cpu::packed_weights(w, plan.layout, plan.weights.get_size(), [&](void* target) {
+    memory from(plan.plain, engine(), w.raw_data()), to(plan.weights, engine(), target);
+    plan.reorder.execute(stream(), from, to);
+    stream().wait();
+  });
 }
 
 using Arguments = std::unordered_map<int, memory>;

@@ -21,18 +21,8 @@ dnnl::stream& stream();
 int use_our_threads();
 
 /// Memory that a thread reuses from call to call, one growing block per purpose.
-enum class Scratch { scratchpad, result, weights };
+enum class Scratch { scratchpad, result };
 const std::shared_ptr<Storage>& scratch(Scratch purpose, size_t bytes);
-
-/// `w` in the layout `to`, converted from the layout `from` it is stored in by `reorder`. The copy
-/// is kept while w's storage lives and made again when the storage's version has changed; only one
-/// is kept per storage, offset and pair of layouts. Weights that change before every use (training)
-/// get no copy of their own after a while, they go through the thread's scratch block: use the
-/// result before the next call. Thread-safe.
-std::shared_ptr<Storage> packed_weights(const Tensor& w, const dnnl::memory::desc& from,
-                                        const dnnl::memory::desc& to, const dnnl::reorder& reorder);
-/// Copies that are held now.
-int64_t packed_weight_count();
 
 }  // namespace tessera::cpu::onednn
 

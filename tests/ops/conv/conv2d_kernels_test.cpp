@@ -8,7 +8,8 @@
 
 #include "autograd/node.h"
 #include "ops/conv/conv2d_cpu.h"
-#include "ops/cpu/onednn.h"
+#include "ops/conv/conv2d_winograd.h"
+#include "ops/cpu/packed_weights.h"
 #include "tensor/parallel.h"
 #include "tensor/view.h"
 #include "tests/ops/conv/conv_reference.h"
@@ -198,6 +199,92 @@ TEST(ConvOnednn, MatchesPlain) {
   set_num_threads(0);
 }
 
+std::vector<Geometry> winograd_geometries() {
+  return {
+      {{2, 9, 11, 19}, {37, 3, 3, 19}, {.padding = 1}},  // tails of tiles, lanes and panels
+      {{1, 1, 1, 16}, {16, 3, 3, 16}, {.padding = 1}},   // smaller than a tile
+      {{3, 3, 3, 5}, {7, 3, 3, 5}, {}},                  // one output pixel
+      {{1, 2, 13, 33}, {64, 3, 3, 33}, {.padding = {2, 0}}},
+      {{2, 8, 7, 130}, {200, 3, 3, 130}, {.padding = {0, 2}}},
+      {{5, 14, 14, 64}, {96, 3, 3, 64}, {.padding = 1}},
+      {{8, 30, 30, 48}, {16, 3, 3, 48}, {.padding = 1}},  // several blocks of tiles
+  };
+}
+
+Tensors run_winograd(const Geometry& c) {
+  return run<float>(
+      c,
+      [](const conv::ConvShape& s, const float* x, const Tensor& w, const float* b, float* y) {
+        const Tensor bias = from_vector(std::vector<float>(b, b + s.o));
+        conv::winograd::forward(s, x, w, {.bias = bias}, y);
+      },
+      conv::winograd::input_grad, conv::winograd::weight_grad);
+}
+
+// The bound is what the header promises; a direct sum's is 1e-5 above.
+TEST(ConvWinograd, MatchesPlain) {
+  for (const Geometry& c : winograd_geometries()) {
+    SCOPED_TRACE(label(c));
+    const Shape ys = conv_output_shape(c.x, c.w, c.options);
+    ASSERT_TRUE(conv::winograd::applies(conv::make_shape(c.x, c.w, ys, c.options)));
+    expect_close(run_winograd(c), TESSERA_RUN(double, plain, c), 3e-5);
+  }
+}
+
+TEST(ConvWinograd, ResultDoesNotDependOnThreads) {
+  for (const Geometry& c : winograd_geometries()) {
+    SCOPED_TRACE(label(c));
+    set_num_threads(1);
+    const Tensors one = run_winograd(c);
+    set_num_threads(5);
+    const Tensors five = run_winograd(c);
+    set_num_threads(0);
+    expect_same_bits(one, five);
+  }
+}
+
+TEST(ConvWinograd, EpilogueInOrder) {
+  const Geometry c = winograd_geometries()[0];
+  const Shape ys = conv_output_shape(c.x, c.w, c.options);
+  const conv::ConvShape s = conv::make_shape(c.x, c.w, ys, c.options);
+  const Tensor x = random<float>("x", c.x), w = random<float>("w", c.w);
+  const Tensor bias = random<float>("bias", {s.o}), residual = random<float>("residual", ys);
+  const Tensor sum = view::to(reference_conv2d(x, w, bias, c.options), DType::f32);
+  for (const Activation activation : {Activation::none, Activation::relu, Activation::relu6}) {
+    Tensor y = empty(ys);
+    conv::winograd::forward(s, x.data<float>(), w, {bias, residual, activation}, y.data<float>());
+    const conv::Clamp<float> clamp(activation);
+    for (int64_t i = 0; i < y.numel(); ++i) {
+      const float want = clamp(sum.data<float>()[i] + residual.data<float>()[i]);
+      ASSERT_NEAR(y.data<float>()[i], want, 1e-4);
+    }
+  }
+}
+
+TEST(ConvWinograd, TakesOnlyItsShapes) {
+  const auto applies = [](const Shape& w, const Conv2dOptions& options) {
+    const Shape x{1, 20, 20, w[3] * options.groups};
+    return conv::winograd::applies(
+        conv::make_shape(x, w, conv_output_shape(x, w, options), options));
+  };
+  EXPECT_TRUE(applies({8, 3, 3, 8}, {.padding = 1}));
+  EXPECT_FALSE(applies({8, 3, 3, 8}, {.padding = 3}));
+  EXPECT_FALSE(applies({8, 3, 3, 8}, {.stride = {1, 2}}));
+  EXPECT_FALSE(applies({8, 3, 3, 8}, {.dilation = 2}));
+  EXPECT_FALSE(applies({8, 3, 3, 4}, {.groups = 2}));
+  EXPECT_FALSE(applies({8, 3, 5, 8}, {}));
+  // Few tiles for many filters: worth it only where the filters' transform is kept.
+  const auto shape = [](int64_t n, int64_t size, int64_t channels) {
+    return conv::make_shape({n, size, size, channels}, {channels, 3, 3, channels},
+                            {n, size, size, channels}, {.padding = 1});
+  };
+  EXPECT_TRUE(conv::winograd::pays(shape(8, 56, 64), false));
+  EXPECT_FALSE(conv::winograd::pays(shape(8, 7, 512), false));
+  EXPECT_TRUE(conv::winograd::pays(shape(8, 7, 512), true));
+  EXPECT_FALSE(conv::winograd::pays(shape(1, 7, 512), true));
+  EXPECT_FALSE(conv::winograd::pays(shape(8, 56, 3), true));
+}
+
 // Packed weights follow in-place writes, end with their storage, and are told apart by offset.
 TEST(ConvOnednn, PackedWeightsFollowTheirTensor) {
   const Conv2dOptions options{.padding = 1};
@@ -210,30 +297,30 @@ TEST(ConvOnednn, PackedWeightsFollowTheirTensor) {
     const std::vector<double> want = reference(w);
     for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-3);
   };
-  const int64_t before = cpu::onednn::packed_weight_count();
+  const int64_t before = cpu::packed_weight_count();
   {
     Tensor both = random<float>("w", {2, 32, 3, 3, 32});
     const Tensor first = view::select(both, 0, 0), second = view::select(both, 0, 1);
     expect_matches(first);
     expect_matches(second);
     expect_matches(first);
-    const int64_t held = cpu::onednn::packed_weight_count();
+    const int64_t held = cpu::packed_weight_count();
     copy_(both, random<float>("changed", both.shape()));
     expect_matches(first);
     expect_matches(second);
-    EXPECT_EQ(cpu::onednn::packed_weight_count(), held);
+    EXPECT_EQ(cpu::packed_weight_count(), held);
     // Written before every use: no copy is kept. Used again unchanged: it is.
     for (int step = 0; step < 5; ++step) {
       copy_(both, random<float>(cat("step", step), both.shape()));
       expect_matches(first);
       expect_matches(second);
     }
-    EXPECT_EQ(cpu::onednn::packed_weight_count(), before);
+    EXPECT_EQ(cpu::packed_weight_count(), before);
     expect_matches(first);
     expect_matches(second);
-    EXPECT_EQ(cpu::onednn::packed_weight_count(), held);
+    EXPECT_EQ(cpu::packed_weight_count(), held);
   }
-  EXPECT_EQ(cpu::onednn::packed_weight_count(), before);
+  EXPECT_EQ(cpu::packed_weight_count(), before);
   // Copies of weights that are gone do not pile up, whether counted or not.
   const int64_t live = cpu_allocator().stats().live;
   for (int i = 0; i < 20; ++i)
@@ -248,7 +335,7 @@ TEST(ConvOnednn, PackedWeightsFollowTheirTensor) {
       conv2d(x, w, {}, options);
     }
   }
-  EXPECT_EQ(cpu::onednn::packed_weight_count(), before);
+  EXPECT_EQ(cpu::packed_weight_count(), before);
 }
 
 #endif

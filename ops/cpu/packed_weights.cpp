@@ -1,0 +1,105 @@
+#include "ops/cpu/packed_weights.h"
+
+#include <algorithm>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+namespace tessera::cpu {
+namespace {
+
+using Pack = std::function<void(void*)>;
+
+const std::shared_ptr<Storage>& thread_block(size_t bytes) {
+  thread_local std::shared_ptr<Storage> block;
+  if (!block || block->bytes < bytes) {
+    block.reset();
+    block = std::make_shared<Storage>(bytes, kCpu);
+  }
+  return block;
+}
+
+// The storage is watched through a weak pointer: its address alone could be that of a later one.
+class PackedWeights {
+ public:
+  std::shared_ptr<Storage> get(const Tensor& w, const std::string& layout, size_t bytes,
+                               const Pack& pack) {
+    const std::shared_ptr<Storage>& storage = w.impl_ptr()->storage;
+    const uint32_t version = w.version();
+    std::lock_guard lock(mutex_);
+    Owner& owner = owners_[storage.get()];
+    if (owner.storage.lock() != storage) {
+      owner = {storage, {}};
+      sweep();
+    }
+    Packed& p = find(owner, w.impl_ptr()->offset, layout);
+    const bool current = p.version == version && p.rewrites >= 0;
+    p.rewrites = current ? 0 : p.rewrites + 1;
+    p.version = version;
+    if (p.rewrites > kMaxRewrites) {
+      p.buffer.reset();
+      const std::shared_ptr<Storage>& block = thread_block(bytes);
+      pack(block->data);
+      return block;
+    }
+    if (current && p.buffer) return p.buffer;
+    // Another thread may still read the old copy, when another part of the storage was written.
+    if (!p.buffer || p.buffer.use_count() > 1) p.buffer = std::make_shared<Storage>(bytes, kCpu);
+    pack(p.buffer->data);
+    return p.buffer;
+  }
+
+  int64_t count() {
+    std::lock_guard lock(mutex_);
+    sweep();
+    int64_t n = 0;
+    for (const auto& [address, owner] : owners_)
+      n += std::ranges::count_if(owner.packed, [](const Packed& p) { return p.buffer != nullptr; });
+    return n;
+  }
+
+ private:
+  static constexpr int kMaxRewrites = 2;
+  struct Packed {
+    int64_t offset;
+    std::string layout;
+    uint32_t version = 0;
+    int rewrites = -1;  // uses in a row that found the weights changed; -1 before the first
+    std::shared_ptr<Storage> buffer{};
+  };
+  struct Owner {
+    std::weak_ptr<Storage> storage;
+    std::vector<Packed> packed;
+  };
+
+  static Packed& find(Owner& owner, int64_t offset, const std::string& layout) {
+    for (Packed& p : owner.packed)
+      if (p.offset == offset && p.layout == layout) return p;
+    owner.packed.push_back({.offset = offset, .layout = layout});
+    return owner.packed.back();
+  }
+
+  // Forgets storages that are gone; weights made anew for every call would pile up otherwise.
+  void sweep() {
+    std::erase_if(owners_, [](const auto& item) { return item.second.storage.expired(); });
+  }
+
+  std::mutex mutex_;
+  std::unordered_map<const Storage*, Owner> owners_;
+};
+
+PackedWeights& cache() {
+  static PackedWeights instance;
+  return instance;
+}
+
+}  // namespace
+
+std::shared_ptr<Storage> packed_weights(const Tensor& w, const std::string& layout, size_t bytes,
+                                        const Pack& pack) {
+  return cache().get(w, layout, bytes, pack);
+}
+
+int64_t packed_weight_count() { return cache().count(); }
+
+}  // namespace tessera::cpu
