@@ -74,7 +74,7 @@ TEST(AlexNet, SavesAndLoads) {
   testing::expect_round_trip([] { return std::make_shared<AlexNet>(kSmall); }, {2, 63, 63, 3});
 }
 
-TEST(AlexNet, OverfitsABatch) {
+TEST(AlexNetSlow, OverfitsABatch) {
   manual_seed(5);
   AlexNet net({.hidden = 64, .num_classes = 4, .dropout = 0});
   EXPECT_LT(testing::overfitted_loss(net, {4, 63, 63, 3}, 0.02, 60), 0.05);

@@ -91,7 +91,7 @@ TEST(DenseNet, SavesAndLoads) {
   expect_round_trip(from, to, random_images({2, 32, 32, 3}));
 }
 
-TEST(DenseNet, OverfitsABatch) {
+TEST(DenseNetSlow, OverfitsABatch) {
   manual_seed(5);
   DenseNet net(small_config());
   const Tensor x = random_images({5, 64, 64, 3}), y = arange(5);

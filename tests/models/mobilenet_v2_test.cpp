@@ -117,7 +117,7 @@ TEST(MobileNetV2, SavesAndLoads) {
                              {2, 33, 47, 3});
 }
 
-TEST(MobileNetV2, OverfitsABatch) {
+TEST(MobileNetV2Slow, OverfitsABatch) {
   manual_seed(5);
   MobileNetV2Config c = small_config(0.5);
   c.dropout = 0;

@@ -134,7 +134,7 @@ TEST(ReidNet, ChecksItsConfiguration) {
   EXPECT_THROW(ReidNet{c}, ValueError);
 }
 
-TEST(ReidNet, OverfitsABatch) {
+TEST(ReidNetSlow, OverfitsABatch) {
   manual_seed(4);
   ReidConfig c = small_config();
   c.dropout = 0.1;

@@ -155,7 +155,7 @@ TEST(ResNet, EvaluationDoesNotDependOnTheBatch) {
   for (size_t i = 0; i < 5; ++i) EXPECT_NEAR(all[5 + i], one[i], 1e-4);
 }
 
-TEST(ResNet, OverfitsABatch) {
+TEST(ResNetSlow, OverfitsABatch) {
   manual_seed(5);
   ResNet net(small_config());
   Generator g(6);

@@ -112,7 +112,7 @@ TEST(SqueezeNet, SavesAndLoads) {
 }
 
 // At a larger rate the ReLU on the logits dies.
-TEST(SqueezeNet, OverfitsABatch) {
+TEST(SqueezeNetSlow, OverfitsABatch) {
   manual_seed(5);
   SqueezeNetConfig c = small_config("1_1");
   c.dropout = 0;

@@ -138,7 +138,7 @@ TEST(Vgg, SavesAndLoads) {
                                {2, 32, 32, 3});
 }
 
-TEST(Vgg, OverfitsABatch) {
+TEST(VggSlow, OverfitsABatch) {
   manual_seed(5);
   VggConfig c = small_config(true);
   c.depths = {1, 1, 1, 1, 1};
