@@ -73,6 +73,12 @@ struct ConvEpilogue {
   Activation activation = Activation::none;
 };
 
+template <class F>
+void visit_tensors(const ConvEpilogue& epilogue, F&& f) {
+  visit_tensors(epilogue.bias, f);
+  visit_tensors(epilogue.residual, f);
+}
+
 /// conv2d with its epilogue in one pass over the output, for inference: throws Error when a
 /// gradient would have to be recorded. In f32 on the CPU, oneDNN's relu makes 0 of NaN. Shapes,
 /// options and further errors as conv2d; residual must have the output's shape (ShapeError).
