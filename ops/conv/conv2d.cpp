@@ -71,7 +71,7 @@ struct Conv2d {
     Tensor y = empty(y_shape, x.dtype(), x.device());
     if (y.numel() == 0) return y;
     const ConvEpilogue epilogue{.bias = bias.defined() ? view::contiguous(bias) : bias};
-    kernel::conv2d.get(x.device())(view::contiguous(x), view::contiguous(w), epilogue, options, y);
+    kernel::conv2d(x.device(), view::contiguous(x), view::contiguous(w), epilogue, options, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -91,8 +91,7 @@ struct Conv2dInputGrad {
     if (numel(x_shape) == 0) return empty(x_shape, g.dtype(), g.device());
     if (g.numel() == 0) return zeros(x_shape, g.dtype(), g.device());
     Tensor gx = empty(x_shape, g.dtype(), g.device());
-    kernel::conv2d_input_grad.get(g.device())(view::contiguous(g), view::contiguous(w), options,
-                                              gx);
+    kernel::conv2d_input_grad(g.device(), view::contiguous(g), view::contiguous(w), options, gx);
     return gx;
   }
   Grads backward(const Ctx& ctx, const Tensor& h) const {
@@ -111,8 +110,7 @@ struct Conv2dWeightGrad {
     if (numel(w_shape) == 0) return empty(w_shape, g.dtype(), g.device());
     if (g.numel() == 0) return zeros(w_shape, g.dtype(), g.device());
     Tensor gw = empty(w_shape, g.dtype(), g.device());
-    kernel::conv2d_weight_grad.get(g.device())(view::contiguous(g), view::contiguous(x), options,
-                                               gw);
+    kernel::conv2d_weight_grad(g.device(), view::contiguous(g), view::contiguous(x), options, gw);
     return gw;
   }
   Grads backward(const Ctx& ctx, const Tensor& h) const {
@@ -158,7 +156,7 @@ Tensor conv2d_fused(const Tensor& x, const Tensor& w, const ConvEpilogue& epilog
   }
   Tensor y = empty(shape, x.dtype(), x.device());
   if (y.numel() > 0)
-    kernel::conv2d.get(x.device())(view::contiguous(x), view::contiguous(w), dense, options, y);
+    kernel::conv2d(x.device(), view::contiguous(x), view::contiguous(w), dense, options, y);
   return y;
 }
 

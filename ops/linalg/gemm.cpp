@@ -50,7 +50,7 @@ void gemm_cpu(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
     };
     Tensor result = empty(y.shape(), DType::f32);
     gemm_cpu(wide(a), wide(b), wide(bias), result);
-    kernel::copy.get(kCpu)(result, y);
+    kernel::copy(kCpu, result, y);
     return;
   }
 #if !defined(TESSERA_REFERENCE)
