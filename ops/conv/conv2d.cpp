@@ -56,6 +56,11 @@ void check_bias(std::string_view op, const Tensor& bias, const Tensor& x, int64_
                 "], got ", bias.shape(), " for input ", x.shape());
 }
 
+// Every element of y (or of its gradient) meets one filter, in each of the three passes.
+int64_t flops_of_pass(const Tensor& y, const Tensor& w) {
+  return 2 * y.numel() * w.size(1) * w.size(2) * w.size(3);
+}
+
 // A tensor is saved only where the gradient that reads it can be asked for.
 Tensor if_needed(const Ctx& ctx, int input, const Tensor& t) {
   return ctx.needs_grad(input) ? t : Tensor();
@@ -124,11 +129,18 @@ struct Conv2dWeightGrad {
 namespace kernel {
 constinit KernelSlot<void(const Tensor&, const Tensor&, const ConvEpilogue&, const Conv2dOptions&,
                           Tensor&)>
-    conv2d{"conv2d"};
+    conv2d{"conv2d", [](const Tensor&, const Tensor& w, const ConvEpilogue&, const Conv2dOptions&,
+                        Tensor& y) { return flops_of_pass(y, w); }};
 constinit KernelSlot<void(const Tensor&, const Tensor&, const Conv2dOptions&, Tensor&)>
-    conv2d_input_grad{"conv2d_input_grad"};
+    conv2d_input_grad{"conv2d_input_grad",
+                      [](const Tensor& g, const Tensor& w, const Conv2dOptions&, Tensor&) {
+                        return flops_of_pass(g, w);
+                      }};
 constinit KernelSlot<void(const Tensor&, const Tensor&, const Conv2dOptions&, Tensor&)>
-    conv2d_weight_grad{"conv2d_weight_grad"};
+    conv2d_weight_grad{"conv2d_weight_grad",
+                       [](const Tensor& g, const Tensor&, const Conv2dOptions&, Tensor& gw) {
+                         return flops_of_pass(g, gw);
+                       }};
 }  // namespace kernel
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dOptions& options) {

@@ -66,7 +66,9 @@ void cpu::gemm_blocked(const Tensor& a, const Tensor& b, const Tensor& bias, Ten
 }
 
 constinit KernelSlot<void(const Tensor&, const Tensor&, const Tensor&, Tensor&)> kernel::gemm{
-    "gemm"};
+    "gemm", [](const Tensor& a, const Tensor&, const Tensor&, Tensor& y) {
+      return 2 * y.numel() * a.size(2);
+    }};
 TESSERA_KERNEL(gemm, cpu, gemm_cpu);
 
 }  // namespace tessera
