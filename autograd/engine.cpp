@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "autograd/apply.h"
+#include "tensor/kernel_observer.h"
 #include "tensor/view.h"
 
 namespace tessera {
@@ -146,6 +147,7 @@ class Run {
     for (size_t i = 0; i < roots_.size(); ++i)
       accumulate(entry_of(roots_[i])->grads[roots_[i].slot], root_grads_[i], options_.create_graph);
     root_grads_.clear();
+    const KernelSpan span("backward");
     GradModeGuard mode(options_.create_graph);
     for (Entry& entry : entries_) {
       if (!entry.is_target && !entry.leads_to_target) continue;
@@ -193,7 +195,10 @@ class Run {
     for (size_t i = 0; i < needed.size(); ++i)
       if (const Entry* next = entry_of(node.next[i]))
         needed[i] = next->is_target || next->leads_to_target;
-    Grads results = node.backward(entry.grads, needed);
+    Grads results = [&] {
+      const KernelSpan span(node.name());
+      return node.backward(entry.grads, needed);
+    }();
     if (!options_.retain_graph) node.release();
     Grads().swap(entry.grads);
     TESSERA_CHECK(Error, results.size() == needed.size(), node.name(), ": backward returned ",

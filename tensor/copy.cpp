@@ -63,7 +63,7 @@ void fill_cpu(Tensor& dst, double value) {
 
 constinit KernelSlot<void(const Tensor&, Tensor&)> kernel::copy{"copy"};
 constinit KernelSlot<void(Tensor&, double)> kernel::fill{"fill"};
-constinit KernelSlot<void(const void*, void*, size_t, bool)> kernel::transfer{"transfer"};
+constinit KernelSlot<void(const Tensor&, Tensor&)> kernel::transfer{"transfer"};
 TESSERA_KERNEL(copy, cpu, copy_cpu);
 TESSERA_KERNEL(fill, cpu, fill_cpu);
 
@@ -71,12 +71,12 @@ void copy_(Tensor& dst, const Tensor& src) {
   const Tensor local = view::to(src, dst.device());
   Tensor shaped = view::broadcast_to(local, dst.shape());
   if (shaped.shares_storage(dst)) shaped = view::clone(shaped);  // they may overlap
-  if (dst.numel() > 0) kernel::copy.get(dst.device())(shaped, dst);
+  if (dst.numel() > 0) kernel::copy(dst.device(), shaped, dst);
   dst.bump_version();
 }
 
 void fill_(Tensor& dst, double value) {
-  if (dst.numel() > 0) kernel::fill.get(dst.device())(dst, value);
+  if (dst.numel() > 0) kernel::fill(dst.device(), dst, value);
   dst.bump_version();
 }
 

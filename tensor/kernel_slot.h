@@ -1,11 +1,18 @@
 #pragma once
 
 #include <array>
+#include <memory>
+#include <optional>
 #include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "tensor/device.h"
 #include "tensor/error.h"
+#include "tensor/kernel_observer.h"
 #include "tensor/macros.h"
 
 namespace tessera {
@@ -39,7 +46,11 @@ template <class R, class... Args>
 class KernelSlot<R(Args...)> : public KernelSlotBase {
  public:
   using Fn = R (*)(Args...);
-  constexpr explicit KernelSlot(const char* name) : KernelSlotBase(name) {}
+  using Flops = int64_t (*)(Args...);
+  /// flops: floating-point operations of a call, from its arguments; for kernels bound by
+  /// arithmetic.
+  constexpr explicit KernelSlot(const char* name, Flops flops = nullptr)
+      : KernelSlotBase(name), flops_(flops) {}
   bool set(DeviceType device, Fn fn) { return set_raw(device, reinterpret_cast<Raw>(fn)); }
   /// The kernel for `device`; NotImplementedError "softplus: no cuda kernel (have: cpu)" if none.
   Fn get(Device device) const {
@@ -48,6 +59,82 @@ class KernelSlot<R(Args...)> : public KernelSlotBase {
       throw_missing(device);
     return reinterpret_cast<Fn>(raw);
   }
+  /// Calls the kernel for `device`, as observers can see (tensor/kernel_observer.h). Throws as
+  /// get().
+  R operator()(Device device, Args... args) const {
+    if (kernels_observed.load(std::memory_order_relaxed)) [[unlikely]]
+      return call_observed(device, args...);
+    return get(device)(args...);
+  }
+
+ private:
+  // The arguments as the caller passed them, or copies of them.
+  template <bool kOwned>
+  class Call;
+
+  [[gnu::noinline, gnu::cold]] R call_observed(Device device, Args... args) const {
+    Call<false> call(*this, device, std::tuple<Args...>(args...));
+    get(device);  // a missing kernel throws before observers are asked
+    observe(call);
+    return call.result();
+  }
+
+  Flops flops_;
+};
+
+template <class R, class... Args>
+template <bool kOwned>
+class KernelSlot<R(Args...)>::Call final : public KernelCall {
+ public:
+  using Arguments =
+      std::conditional_t<kOwned, std::tuple<std::decay_t<Args>...>, std::tuple<Args...>>;
+
+  Call(const KernelSlot& slot, Device device, Arguments arguments)
+      : KernelCall(slot, device), typed_slot_(slot), arguments_(std::move(arguments)) {
+    std::apply([&](const auto&... each) { (collect(each), ...); }, arguments_);
+  }
+  int64_t flops() override {
+    return typed_slot_.flops_ ? std::apply(typed_slot_.flops_, arguments_) : 0;
+  }
+  std::unique_ptr<KernelCall> clone() const override {
+    TESSERA_CHECK(Error, std::is_void_v<R>, typed_slot_.name(),
+                  ": a kernel that returns something cannot be called again later");
+    return std::make_unique<Call<true>>(typed_slot_, device(), arguments_);
+  }
+  R result() {
+    if constexpr (!std::is_void_v<R>) {
+      TESSERA_CHECK(Error, result_, typed_slot_.name(),
+                    ": an observer did not run a kernel that returns something");
+      return std::move(*result_);
+    }
+  }
+
+ private:
+  void invoke() override {
+    const auto call = [&](auto&... each) -> R {
+      if constexpr (kOwned)
+        return typed_slot_(device(), each...);
+      else
+        return typed_slot_.get(device())(each...);
+    };
+    if constexpr (std::is_void_v<R>)
+      std::apply(call, arguments_);
+    else
+      result_ = std::apply(call, arguments_);
+  }
+  template <class Arg>
+  void collect(const Arg& argument) {
+    const auto add = [&](const Tensor& t) { tensors_.push_back(&t); };
+    if constexpr (requires { visit_tensors(argument, add); })
+      visit_tensors(argument, add);
+    else
+      static_assert(std::is_trivially_copyable_v<Arg>,
+                    "a struct that may hold tensors needs an overload of visit_tensors");
+  }
+
+  const KernelSlot& typed_slot_;
+  Arguments arguments_;
+  std::conditional_t<std::is_void_v<R>, std::monostate, std::optional<R>> result_{};
 };
 
 }  // namespace tessera

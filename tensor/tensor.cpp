@@ -149,7 +149,7 @@ Tensor empty(const Shape& shape, DType dtype, Device device) {
 
 Tensor full(const Shape& shape, double value, DType dtype, Device device) {
   Tensor t = empty(shape, dtype, device);
-  kernel::fill.get(device)(t, value);
+  kernel::fill(device, t, value);
   return t;
 }
 Tensor zeros(const Shape& shape, DType dtype, Device device) {

@@ -178,14 +178,14 @@ Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : clone(x); }
 
 Tensor clone(const Tensor& x) {
   Tensor y = empty_like(x);
-  kernel::copy.get(x.device())(x, y);
+  kernel::copy(x.device(), x, y);
   return y;
 }
 
 Tensor to(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype) return x;
   Tensor y = empty(x.shape(), dtype, x.device());
-  kernel::copy.get(x.device())(x, y);
+  kernel::copy(x.device(), x, y);
   return y;
 }
 
@@ -196,9 +196,7 @@ Tensor to(const Tensor& x, Device device) {
   const bool upload = x.device().is_cpu();
   TESSERA_CHECK(DeviceError, upload || device.is_cpu(), "no direct copy from ", x.device(), " to ",
                 device);
-  if (x.numel() > 0)
-    kernel::transfer.get(upload ? device : x.device())(source.raw_data(), y.raw_data(),
-                                                       static_cast<size_t>(x.nbytes()), upload);
+  if (x.numel() > 0) kernel::transfer(upload ? device : x.device(), source, y);
   return y;
 }
 

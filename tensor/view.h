@@ -49,8 +49,9 @@ namespace kernel {
 /// dst and src have the same shape and live on the same device.
 extern KernelSlot<void(const Tensor& src, Tensor& dst)> copy;
 extern KernelSlot<void(Tensor& dst, double value)> fill;
-/// Contiguous bytes between the host and a device, either way; registered by the device.
-extern KernelSlot<void(const void* src, void* dst, size_t bytes, bool to_device)> transfer;
+/// Between the host and a device, either way: contiguous, of one shape and dtype, not empty.
+/// Registered by the device.
+extern KernelSlot<void(const Tensor& src, Tensor& dst)> transfer;
 }  // namespace kernel
 
 }  // namespace tessera

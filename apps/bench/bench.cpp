@@ -6,9 +6,11 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "apps/bench/cold.h"
 #include "apps/common/cli.h"
+#include "apps/common/profile.h"
 #include "autograd/engine.h"
 #include "models/registry.h"
 #include "nn/layers/conv.h"
@@ -57,44 +59,57 @@ json run_bench(const BenchOptions& o) {
   const Tensor targets = fixed_targets(o.batch, kClasses);
   net->train(o.train);
   nn::Sgd optimizer(net->parameters(), {.lr = 0.01, .momentum = 0.9, .weight_decay = 1e-4});
+  const auto forward = [&] {
+    const KernelSpan span("forward");
+    return net->forward(images);
+  };
   const auto step = [&] {
     if (!o.train) {
       NoGradGuard no_grad;
-      net->forward(images);
+      forward();
       return;
     }
     optimizer.zero_grad();
-    backward(cross_entropy(net->forward(images), targets));
+    backward(cross_entropy(forward(), targets));
     optimizer.step();
   };
   for (int i = 0; i < kWarmUpSteps; ++i) step();
   std::vector<double> times;
   double total = 0;
+  const auto profile = std::make_shared<Profile>();
+  std::optional<KernelObserverGuard> profiling;
+  if (o.profile) profiling.emplace(profile);
   while (total < o.seconds || static_cast<int>(times.size()) < kMinSteps) {
     const auto start = Clock::now();
     step();
     times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
     total += times.back();
   }
+  profiling.reset();
   const double peak_mb = peak_rss_mb();  // before counting: that runs the network once more
   std::sort(times.begin(), times.end());
   const double median = percentile(times, 0.5);
   const double flops = 2.0 * static_cast<double>(models::count_macs(*net, {1, height, width, 3})) *
                        static_cast<double>(o.batch) * (o.train ? 3 : 1);
   const auto ms = [&](double p) { return 1e3 * percentile(times, p); };
-  return {{"model", o.model},
-          {"batch", o.batch},
-          {"height", height},
-          {"width", width},
-          {"mode", o.train ? "train" : "infer"},
-          {"threads", num_threads()},
-          {"parameters", net->parameter_count()},
-          {"steps", times.size()},
-          {"images_per_second", static_cast<double>(o.batch) / median},
-          {"gflops", flops / median / 1e9},
-          {"peak_rss_mb", peak_mb},
-          {"step_ms",
-           {{"p10", ms(0.1)}, {"p50", ms(0.5)}, {"p90", ms(0.9)}, {"min", ms(0)}, {"max", ms(1)}}}};
+  json result = {
+      {"model", o.model},
+      {"batch", o.batch},
+      {"height", height},
+      {"width", width},
+      {"mode", o.train ? "train" : "infer"},
+      {"threads", num_threads()},
+      {"parameters", net->parameter_count()},
+      {"steps", times.size()},
+      {"images_per_second", static_cast<double>(o.batch) / median},
+      {"gflops", flops / median / 1e9},
+      {"peak_rss_mb", peak_mb},
+      {"step_ms",
+       {{"p10", ms(0.1)}, {"p50", ms(0.5)}, {"p90", ms(0.9)}, {"min", ms(0)}, {"max", ms(1)}}}};
+  if (o.profile)
+    result["profile"] =
+        profile_json(*profile, total, static_cast<int64_t>(times.size()), o.by_shape);
+  return result;
 }
 
 void add_bench_command(CLI::App& parent) {
@@ -116,11 +131,15 @@ void add_bench_command(CLI::App& parent) {
       ->check(non_negative())
       ->capture_default_str();
   c->add_option("--weights", *weights, "Mode cold: weights (safetensors; default: random)");
+  c->add_flag("--profile", o->profile, "Add a table of the kernels' times");
+  c->add_flag("--by-shape", o->by_shape, "With --profile: a row for each combination of shapes");
   add_threads_option(*c);
   c->add_flag("--json", *as_json, "Print one JSON object");
   c->callback([=, version = parent.version()] {
     if (!size->empty()) std::tie(o->height, o->width) = parse_size(*size, "--size");
     if (!weights->empty() && *mode != "cold") throw UsageError("--weights needs --mode cold");
+    if (o->profile && *mode == "cold") throw UsageError("--profile needs --mode infer or train");
+    if (o->by_shape && !o->profile) throw UsageError("--by-shape needs --profile");
     o->train = *mode == "train";
     json result = *mode == "cold" ? run_cold(*o, *weights) : run_bench(*o);
     result["program"] = "Tessera " + version;
@@ -143,6 +162,7 @@ void add_bench_command(CLI::App& parent) {
         result["images_per_second"].get<double>(), result["gflops"].get<double>(),
         result["step_ms"]["p50"].get<double>(), result["step_ms"]["p10"].get<double>(),
         result["step_ms"]["p90"].get<double>(), result["peak_rss_mb"].get<double>(), num_threads());
+    if (o->profile) std::fputs(profile_table(result["profile"]).c_str(), stdout);
   });
 }
 

@@ -11,7 +11,9 @@ struct BenchOptions {
   int64_t batch = 8;
   int64_t height = 0, width = 0;  ///< 0: the network's usual size
   bool train = false;
-  double seconds = 5;  ///< timed at least this long, and at least 5 steps
+  double seconds = 5;     ///< timed at least this long, and at least 5 steps
+  bool profile = false;   ///< time every kernel of the timed steps
+  bool by_shape = false;  ///< a row of the profile for each combination of shapes
 };
 
 /// Times a network on random images. An inference step is a forward pass in evaluation mode without
@@ -19,7 +21,7 @@ struct BenchOptions {
 /// steps come before the timing, so that the caches are warm. Returns model, batch, size, mode,
 /// threads, parameters, steps, images_per_second (median of the timed steps), gflops (multiply and
 /// add counted apart; training counts three times the forward), peak_rss_mb, step_ms {p10, p50,
-/// p90, min, max}.
+/// p90, min, max}, and profile as profile_json() where it is wanted.
 nlohmann::json run_bench(const BenchOptions& options);
 
 /// The most memory this process has held resident so far, in units of 2^20 bytes.

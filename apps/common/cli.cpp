@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "apps/common/log.h"
+#include "apps/common/profile.h"
 #include "tensor/parallel.h"
 
 namespace tessera::apps {
@@ -126,7 +127,14 @@ std::vector<std::string> complete_options(const CLI::App& app, std::vector<std::
 }
 
 int run_cli(CLI::App& app, std::vector<std::string> args) {
-  const int code = parse_and_run(app, std::move(args));
+  int code = kFailed;
+  try {
+    const auto profile = ProfileFile::from_environment();
+    code = parse_and_run(app, std::move(args));
+    if (profile && !profile->finish() && code == kOk) code = kFailed;
+  } catch (const std::exception& e) {
+    Log().error("TESSERA_PROFILE: ", one_line(e.what()));
+  }
   // A full disk behind a redirection shows itself here: the results went nowhere.
   errno = 0;
   if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;

@@ -25,7 +25,7 @@ class UsageError : public ValueError {
 /// Any long option may be shortened to a unique prefix and may use '_' for '-'; of an option given
 /// twice the last value counts. Prints one line per error on stderr: kUsage for wrong arguments
 /// (and UsageError), kFailed for anything else thrown while running and for results that could not
-/// be written to stdout.
+/// be written to stdout. Where TESSERA_PROFILE names a file, the run is profiled into it.
 int run_cli(CLI::App& app, std::vector<std::string> args);
 
 /// args with long options completed for the subcommand they belong to; UsageError for an ambiguous

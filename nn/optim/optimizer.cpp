@@ -10,6 +10,7 @@
 #include "ops/pointwise/arithmetic.h"
 #include "ops/pointwise/extrema.h"
 #include "ops/reduce/sum.h"
+#include "tensor/kernel_observer.h"
 #include "tensor/view.h"
 
 namespace tessera::nn {
@@ -47,6 +48,7 @@ Optimizer::Optimizer(std::vector<ParameterGroup> groups, double lr, double weigh
 }
 
 void Optimizer::step() {
+  const KernelSpan span("optimizer");
   NoGradGuard no_grad;
   size_t next = 0;
   for (const Group& group : groups_) {

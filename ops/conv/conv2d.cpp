@@ -56,6 +56,11 @@ void check_bias(std::string_view op, const Tensor& bias, const Tensor& x, int64_
                 "], got ", bias.shape(), " for input ", x.shape());
 }
 
+// Every element of y (or of its gradient) meets one filter, in each of the three passes.
+int64_t flops_of_pass(const Tensor& y, const Tensor& w) {
+  return 2 * y.numel() * w.size(1) * w.size(2) * w.size(3);
+}
+
 // A tensor is saved only where the gradient that reads it can be asked for.
 Tensor if_needed(const Ctx& ctx, int input, const Tensor& t) {
   return ctx.needs_grad(input) ? t : Tensor();
@@ -71,7 +76,7 @@ struct Conv2d {
     Tensor y = empty(y_shape, x.dtype(), x.device());
     if (y.numel() == 0) return y;
     const ConvEpilogue epilogue{.bias = bias.defined() ? view::contiguous(bias) : bias};
-    kernel::conv2d.get(x.device())(view::contiguous(x), view::contiguous(w), epilogue, options, y);
+    kernel::conv2d(x.device(), view::contiguous(x), view::contiguous(w), epilogue, options, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -91,8 +96,7 @@ struct Conv2dInputGrad {
     if (numel(x_shape) == 0) return empty(x_shape, g.dtype(), g.device());
     if (g.numel() == 0) return zeros(x_shape, g.dtype(), g.device());
     Tensor gx = empty(x_shape, g.dtype(), g.device());
-    kernel::conv2d_input_grad.get(g.device())(view::contiguous(g), view::contiguous(w), options,
-                                              gx);
+    kernel::conv2d_input_grad(g.device(), view::contiguous(g), view::contiguous(w), options, gx);
     return gx;
   }
   Grads backward(const Ctx& ctx, const Tensor& h) const {
@@ -111,8 +115,7 @@ struct Conv2dWeightGrad {
     if (numel(w_shape) == 0) return empty(w_shape, g.dtype(), g.device());
     if (g.numel() == 0) return zeros(w_shape, g.dtype(), g.device());
     Tensor gw = empty(w_shape, g.dtype(), g.device());
-    kernel::conv2d_weight_grad.get(g.device())(view::contiguous(g), view::contiguous(x), options,
-                                               gw);
+    kernel::conv2d_weight_grad(g.device(), view::contiguous(g), view::contiguous(x), options, gw);
     return gw;
   }
   Grads backward(const Ctx& ctx, const Tensor& h) const {
@@ -126,11 +129,18 @@ struct Conv2dWeightGrad {
 namespace kernel {
 constinit KernelSlot<void(const Tensor&, const Tensor&, const ConvEpilogue&, const Conv2dOptions&,
                           Tensor&)>
-    conv2d{"conv2d"};
+    conv2d{"conv2d", [](const Tensor&, const Tensor& w, const ConvEpilogue&, const Conv2dOptions&,
+                        Tensor& y) { return flops_of_pass(y, w); }};
 constinit KernelSlot<void(const Tensor&, const Tensor&, const Conv2dOptions&, Tensor&)>
-    conv2d_input_grad{"conv2d_input_grad"};
+    conv2d_input_grad{"conv2d_input_grad",
+                      [](const Tensor& g, const Tensor& w, const Conv2dOptions&, Tensor&) {
+                        return flops_of_pass(g, w);
+                      }};
 constinit KernelSlot<void(const Tensor&, const Tensor&, const Conv2dOptions&, Tensor&)>
-    conv2d_weight_grad{"conv2d_weight_grad"};
+    conv2d_weight_grad{"conv2d_weight_grad",
+                       [](const Tensor& g, const Tensor&, const Conv2dOptions&, Tensor& gw) {
+                         return flops_of_pass(g, gw);
+                       }};
 }  // namespace kernel
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dOptions& options) {
@@ -159,7 +169,7 @@ Tensor conv2d_fused(const Tensor& x, const Tensor& w, const ConvEpilogue& epilog
   }
   Tensor y = empty(shape, x.dtype(), x.device());
   if (y.numel() > 0)
-    kernel::conv2d.get(x.device())(view::contiguous(x), view::contiguous(w), dense, options, y);
+    kernel::conv2d(x.device(), view::contiguous(x), view::contiguous(w), dense, options, y);
   return y;
 }
 

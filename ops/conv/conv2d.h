@@ -75,6 +75,12 @@ struct ConvEpilogue {
   bool weights_stay = false;
 };
 
+template <class F>
+void visit_tensors(const ConvEpilogue& epilogue, F&& f) {
+  visit_tensors(epilogue.bias, f);
+  visit_tensors(epilogue.residual, f);
+}
+
 /// conv2d with its epilogue in one pass over the output, for inference: throws Error when a
 /// gradient would have to be recorded. In f32 on the CPU, oneDNN's relu makes 0 of NaN. Shapes,
 /// options and further errors as conv2d; residual must have the output's shape (ShapeError).

@@ -135,8 +135,8 @@ struct DeformColumnsGrad {
     Tensor goffset = want_sampling ? empty_like(offset) : Tensor();
     Tensor gmask = want_sampling && mask.defined() ? empty_like(mask) : Tensor();
     if (g.numel() > 0) {
-      kernel::deform_columns_grad.get(x.device())(dense(g), dense(x), dense(offset), dense(mask),
-                                                  kernel, options, gx, goffset, gmask);
+      kernel::deform_columns_grad(x.device(), dense(g), dense(x), dense(offset), dense(mask),
+                                  kernel, options, gx, goffset, gmask);
     } else {
       for (Tensor* t : {&gx, &goffset, &gmask})
         if (t->defined()) fill_(*t, 0);
@@ -175,8 +175,8 @@ struct DeformColumns {
     ctx.save({x, offset, mask});
     Tensor columns = empty(shape, x.dtype(), x.device());
     if (columns.numel() > 0)
-      kernel::deform_columns.get(x.device())(dense(x), dense(offset), dense(mask), kernel, options,
-                                             columns);
+      kernel::deform_columns(x.device(), dense(x), dense(offset), dense(mask), kernel, options,
+                             columns);
     return columns;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -210,10 +210,10 @@ struct DeformConv2d {
         return t.defined() ? view::slice(t, 0, n, n + 1) : t;
       };
       if (columns.numel() > 0)
-        kernel::deform_columns.get(x.device())(image(dx), image(doff), image(dmask), filter(),
-                                               options, columns);
+        kernel::deform_columns(x.device(), image(dx), image(doff), image(dmask), filter(), options,
+                               columns);
       Tensor out = image(y);
-      kernel::conv2d.get(x.device())(columns, flat, {dense_bias}, {.groups = options.groups}, out);
+      kernel::conv2d(x.device(), columns, flat, {dense_bias}, {.groups = options.groups}, out);
     }
     return y;
   }

@@ -93,7 +93,7 @@ struct BoxIou {
   Tensor forward(Ctx& ctx, const Tensor& a, const Tensor& b) const {
     ctx.save({a, b});
     Tensor y = empty({a.size(0), b.size(0)}, a.dtype(), a.device());
-    kernel::box_iou.get(a.device())(view::contiguous(a), view::contiguous(b), y);
+    kernel::box_iou(a.device(), view::contiguous(a), view::contiguous(b), y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {

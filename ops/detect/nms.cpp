@@ -92,8 +92,7 @@ Tensor run_nms(const Tensor& boxes, const Tensor& scores, const Tensor& classes,
   TESSERA_CHECK(DTypeError, boxes.dtype() == scores.dtype(), op, ": boxes are ", boxes.dtype(),
                 ", scores ", scores.dtype());
   const Tensor order = argsort(scores, 0, true);
-  return kernel::nms.get(boxes.device())(view::contiguous(boxes.detach()), order, classes,
-                                         threshold);
+  return kernel::nms(boxes.device(), view::contiguous(boxes.detach()), order, classes, threshold);
 }
 
 }  // namespace

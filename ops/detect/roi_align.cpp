@@ -18,7 +18,7 @@ struct RoiAlign {
   Tensor forward(Ctx&, const Tensor& x) const {
     Tensor y =
         empty({rois.size(0), options.output_h, options.output_w, x.size(3)}, x.dtype(), x.device());
-    kernel::roi_align.get(x.device())(view::contiguous(x), rois, options, y);
+    kernel::roi_align(x.device(), view::contiguous(x), rois, options, y);
     return y;
   }
   Grads backward(const Ctx&, const Tensor& g) const {
@@ -34,7 +34,7 @@ struct RoiAlignGrad {
 
   Tensor forward(Ctx&, const Tensor& g) const {
     Tensor gx = zeros(feature_shape, g.dtype(), g.device());
-    kernel::roi_align_grad.get(g.device())(view::contiguous(g), rois, options, gx);
+    kernel::roi_align_grad(g.device(), view::contiguous(g), rois, options, gx);
     return gx;
   }
   Grads backward(const Ctx&, const Tensor& gg) const { return {roi_align(gg, rois, options)}; }

@@ -105,9 +105,9 @@ Tensor roi_pool(const Tensor& feature, const Tensor& rois, int64_t output_h, int
   const Shape shape{count, output_h, output_w, channels};
   Tensor argmax = empty(shape, DType::i64, feature.device());
   Tensor filled = empty({count, output_h, output_w, 1}, DType::boolean, feature.device());
-  const bool some_empty = kernel::roi_pool_argmax.get(feature.device())(
-      view::contiguous(feature.detach()), view::contiguous(rois.detach()), spatial_scale, argmax,
-      filled);
+  const bool some_empty =
+      kernel::roi_pool_argmax(feature.device(), view::contiguous(feature.detach()),
+                              view::contiguous(rois.detach()), spatial_scale, argmax, filled);
   const Tensor pixels =
       reshape(feature, {feature.size(0) * feature.size(1) * feature.size(2), channels});
   const Tensor picked =

@@ -23,7 +23,7 @@ struct GridSample {
   Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& grid) const {
     ctx.save({x, grid});
     Tensor y = empty({x.size(0), grid.size(1), grid.size(2), x.size(3)}, x.dtype(), x.device());
-    kernel::grid_sample.get(x.device())(view::contiguous(x), view::contiguous(grid), options, y);
+    kernel::grid_sample(x.device(), view::contiguous(x), view::contiguous(grid), options, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -41,8 +41,8 @@ struct GridSampleInputGrad {
   Tensor forward(Ctx& ctx, const Tensor& g, const Tensor& grid) const {
     ctx.save({g, grid});
     Tensor gx = zeros(x_shape, g.dtype(), g.device());
-    kernel::grid_sample_input_grad.get(g.device())(view::contiguous(g), view::contiguous(grid),
-                                                   options, gx);
+    kernel::grid_sample_input_grad(g.device(), view::contiguous(g), view::contiguous(grid), options,
+                                   gx);
     return gx;
   }
   Grads backward(const Ctx& ctx, const Tensor& gg) const {
@@ -57,7 +57,7 @@ Tensor grid_grad_composite(const Tensor& g, const Tensor& x, const Tensor& grid,
                            const GridSampleOptions& options) {
   const Tensor fixed = view::contiguous(grid.detach());
   GridCorners c;
-  kernel::grid_corners.get(grid.device())(fixed, x.shape(), options, c);
+  kernel::grid_corners(grid.device(), fixed, x.shape(), options, c);
   const Tensor tx = c.slope_x * select(grid, -1, 0) + c.shift_x;  // (N, Ho, Wo)
   const Tensor ty = c.slope_y * select(grid, -1, 1) + c.shift_y;
   const Tensor pixels = reshape(x, {x.size(0) * x.size(1) * x.size(2), x.size(3)});
@@ -78,8 +78,8 @@ struct GridSampleGridGrad {
   Tensor forward(Ctx& ctx, const Tensor& g, const Tensor& x, const Tensor& grid) const {
     ctx.save({g, x, grid});
     Tensor out = empty(grid.shape(), grid.dtype(), grid.device());
-    kernel::grid_sample_grid_grad.get(g.device())(view::contiguous(g), view::contiguous(x),
-                                                  view::contiguous(grid), options, out);
+    kernel::grid_sample_grid_grad(g.device(), view::contiguous(g), view::contiguous(x),
+                                  view::contiguous(grid), options, out);
     return out;
   }
   Grads backward(const Ctx& ctx, const Tensor& gg) const {

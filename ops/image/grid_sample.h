@@ -41,6 +41,12 @@ struct GridCorners {
   Tensor index;                               // i64 (4, N, Ho, Wo)
   Tensor mask;                                // grid's dtype, (4, N, Ho, Wo)
 };
+template <class F>
+void visit_tensors(const GridCorners& corners, F&& f) {
+  for (const Tensor* t : {&corners.slope_x, &corners.slope_y, &corners.shift_x, &corners.shift_y,
+                          &corners.index, &corners.mask})
+    visit_tensors(*t, f);
+}
 
 namespace kernel {
 extern KernelSlot<void(const Tensor& x, const Tensor& grid, const GridSampleOptions&, Tensor& y)>

@@ -53,7 +53,7 @@ struct Separable {
 
   Tensor forward(Ctx&, const Tensor& x) const {
     Tensor y = empty({x.shape()[0], rows->out, columns->out, x.shape()[3]}, x.dtype(), x.device());
-    kernel::separable.get(x.device())(view::contiguous(x), *rows, *columns, y);
+    kernel::separable(x.device(), view::contiguous(x), *rows, *columns, y);
     return y;
   }
   Grads backward(const Ctx&, const Tensor& g) const {

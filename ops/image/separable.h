@@ -22,6 +22,8 @@ struct AxisMap {
   void next();
   AxisMap transposed() const;
 };
+template <class F>
+void visit_tensors(const AxisMap&, F&&) {}  // holds none
 using AxisMapPtr = std::shared_ptr<const AxisMap>;
 
 /// y(n, :, :, c) = rows * x(n, :, :, c) * columns^T for images x (N, H, W, C), f32 or f64, with

@@ -23,7 +23,7 @@ struct Concat {
     Shape shape = xs[0].shape();
     shape[axis] = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
     Tensor y = empty(shape, xs[0].dtype(), xs[0].device());
-    kernel::concat.get(y.device())(xs, axis, y);
+    kernel::concat(y.device(), xs, axis, y);
     return y;
   }
   Grads backward(const Ctx&, const Tensor& g) const { return split(g, sizes, axis); }

@@ -19,7 +19,7 @@ struct Cumsum {
 
   Tensor forward(Ctx&, const Tensor& x) const {
     Tensor y = empty_like(x);
-    kernel::cumsum.get(x.device())(view::contiguous(x), axis, reverse, y);
+    kernel::cumsum(x.device(), view::contiguous(x), axis, reverse, y);
     return y;
   }
   Grads backward(const Ctx&, const Tensor& g) const { return {cumsum(g, axis, !reverse)}; }

@@ -16,7 +16,7 @@ struct Flip {
 
   Tensor forward(Ctx&, const Tensor& x) const {
     Tensor y = empty_like(x);
-    kernel::flip.get(x.device())(x, reversed, y);
+    kernel::flip(x.device(), x, reversed, y);
     return y;
   }
   Grads backward(const Ctx&, const Tensor& g) const { return {apply(Flip{reversed}, g)}; }

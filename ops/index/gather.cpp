@@ -43,7 +43,7 @@ struct Pick {
   Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& index) const {
     ctx.save({index});
     Tensor y = empty(Rule::picked(shape, axis, index), x.dtype(), x.device());
-    Rule::pick->get(x.device())(view::contiguous(x), axis, index, y);
+    (*Rule::pick)(x.device(), view::contiguous(x), axis, index, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -60,7 +60,7 @@ struct PickAdjoint {
   Tensor forward(Ctx& ctx, const Tensor& src, const Tensor& index) const {
     ctx.save({index});
     Tensor y = zeros(shape, src.dtype(), src.device());
-    Rule::add->get(src.device())(view::contiguous(src), axis, index, y);
+    (*Rule::add)(src.device(), view::contiguous(src), axis, index, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -75,7 +75,7 @@ struct Scatter {
   Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& src, const Tensor& index) const {
     ctx.save({index});
     Tensor y = view::clone(x);
-    kernel::scatter.get(x.device())(view::contiguous(src), axis, index, y);
+    kernel::scatter(x.device(), view::contiguous(src), axis, index, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {

@@ -59,7 +59,7 @@ bool add_in_f32(const Tensor& src, int axis, const Tensor& index, Tensor& gx, Ke
   if (gx.dtype() != DType::f16 && gx.dtype() != DType::bf16) return false;
   Tensor wide = view::to(gx, DType::f32);
   kernel(view::to(src, DType::f32), axis, index, wide);
-  kernel::copy.get(kCpu)(wide, gx);
+  kernel::copy(kCpu, wide, gx);
   return true;
 }
 

@@ -38,7 +38,7 @@ TESSERA_KERNEL(nonzero_flat, cpu, nonzero_flat_cpu);
 TESSERA_KERNEL(one_hot, cpu, one_hot_cpu);
 
 Tensor nonzero_flat(const Tensor& x) {
-  return kernel::nonzero_flat.get(x.device())(view::contiguous(x.detach()));
+  return kernel::nonzero_flat(x.device(), view::contiguous(x.detach()));
 }
 
 Tensor nonzero(const Tensor& x) {
@@ -65,7 +65,7 @@ Tensor one_hot(const Tensor& index, int64_t classes, DType dtype) {
   Shape shape = index.shape();
   shape.push_back(classes);
   Tensor y = zeros(shape, dtype, index.device());
-  kernel::one_hot.get(y.device())(view::contiguous(index.detach()), classes, y);
+  kernel::one_hot(y.device(), view::contiguous(index.detach()), classes, y);
   return y;
 }
 

@@ -74,7 +74,7 @@ Tensor topk_indices(const Tensor& x, int64_t k, int axis, bool descending, std::
   Shape shape = x.shape();
   shape[axis] = k;
   Tensor indices = empty(shape, DType::i64, x.device());
-  kernel::topk.get(x.device())(view::contiguous(x.detach()), axis, descending, indices);
+  kernel::topk(x.device(), view::contiguous(x.detach()), axis, descending, indices);
   return indices;
 }
 

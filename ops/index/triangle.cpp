@@ -17,7 +17,7 @@ struct Triangle {
 
   Tensor forward(Ctx&, const Tensor& x) const {
     Tensor y = empty(x.shape(), x.dtype(), x.device());
-    kernel::triangle.get(x.device())(view::contiguous(x), upper, diagonal, y);
+    kernel::triangle(x.device(), view::contiguous(x), upper, diagonal, y);
     return y;
   }
   Grads backward(const Ctx&, const Tensor& g) const {

@@ -50,7 +50,7 @@ void gemm_cpu(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
     };
     Tensor result = empty(y.shape(), DType::f32);
     gemm_cpu(wide(a), wide(b), wide(bias), result);
-    kernel::copy.get(kCpu)(result, y);
+    kernel::copy(kCpu, result, y);
     return;
   }
 #if !defined(TESSERA_REFERENCE)
@@ -66,7 +66,9 @@ void cpu::gemm_blocked(const Tensor& a, const Tensor& b, const Tensor& bias, Ten
 }
 
 constinit KernelSlot<void(const Tensor&, const Tensor&, const Tensor&, Tensor&)> kernel::gemm{
-    "gemm"};
+    "gemm", [](const Tensor& a, const Tensor&, const Tensor&, Tensor& y) {
+      return 2 * y.numel() * a.size(2);
+    }};
 TESSERA_KERNEL(gemm, cpu, gemm_cpu);
 
 }  // namespace tessera

@@ -27,7 +27,7 @@ struct BmmOp {
         "bmm: ", a.shape(), " x ", b.shape(), " does not fit (B, M, K) x (B, K, N)");
     ctx.save({a, b});
     Tensor y = empty({a.size(0), a.size(1), b.size(2)}, a.dtype(), a.device());
-    kernel::gemm.get(a.device())(a, b, Tensor(), y);
+    kernel::gemm(a.device(), a, b, Tensor(), y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -42,9 +42,9 @@ struct LinearOp {
   Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias) const {
     ctx.save({x, weight});
     Tensor y = empty({1, x.size(0), weight.size(0)}, x.dtype(), x.device());
-    kernel::gemm.get(x.device())(view::unsqueeze(x, 0),
-                                 view::unsqueeze(view::transpose(weight, 0, 1), 0),
-                                 bias.defined() ? view::contiguous(bias) : bias, y);
+    kernel::gemm(x.device(), view::unsqueeze(x, 0),
+                 view::unsqueeze(view::transpose(weight, 0, 1), 0),
+                 bias.defined() ? view::contiguous(bias) : bias, y);
     return view::squeeze(y, 0);
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {

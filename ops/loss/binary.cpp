@@ -25,7 +25,7 @@ struct BceWithLogitsGrad {
                  const Tensor& w) const {
     ctx.save({g, x, t, w});
     Tensor gx = empty_like(x);
-    kernel::bce_with_logits_grad.get(x.device())(g, x, t, w, gx);
+    kernel::bce_with_logits_grad(x.device(), g, x, t, w, gx);
     return gx;
   }
   Grads backward(const Ctx& ctx, const Tensor& gg) const {
@@ -44,7 +44,7 @@ struct BceWithLogits {
   Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& t, const Tensor& w) const {
     ctx.save({x, t, w});
     Tensor y = empty_like(x);
-    kernel::bce_with_logits.get(x.device())(x, t, w, y);
+    kernel::bce_with_logits(x.device(), x, t, w, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -92,7 +92,7 @@ struct Bce {
   Tensor forward(Ctx& ctx, const Tensor& p, const Tensor& t) const {
     ctx.save({p, t});
     Tensor y = empty(p.shape(), p.dtype(), p.device());
-    kernel::bce.get(p.device())(view::contiguous(p), view::contiguous(t), y);
+    kernel::bce(p.device(), view::contiguous(p), view::contiguous(t), y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {

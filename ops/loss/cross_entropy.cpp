@@ -48,8 +48,8 @@ struct CrossEntropyBackward {
   Tensor forward(Ctx& ctx, const Tensor& g, const Tensor& x) const {
     ctx.save({g, x, targets.index, targets.weight});
     Tensor gx = empty(x.shape(), x.dtype(), x.device());
-    kernel::cross_entropy_backward.get(x.device())(view::contiguous(g), view::contiguous(x),
-                                                   log_sum, targets, gx);
+    kernel::cross_entropy_backward(x.device(), view::contiguous(g), view::contiguous(x), log_sum,
+                                   targets, gx);
     return gx;
   }
   // gx = g (softmax(x) sum(q) - q)
@@ -72,7 +72,7 @@ struct CrossEntropy {
   Tensor forward(Ctx& ctx, const Tensor& x) const {
     ctx.save({x, targets.index, targets.weight});
     Tensor loss = empty({x.size(0)}, x.dtype(), x.device()), sums = log_sum;
-    kernel::cross_entropy.get(x.device())(view::contiguous(x), targets, loss, sums);
+    kernel::cross_entropy(x.device(), view::contiguous(x), targets, loss, sums);
     return loss;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {

@@ -43,6 +43,11 @@ struct ClassTargets {
   double smoothing = 0.0;
   int64_t ignore = -100;
 };
+template <class F>
+void visit_tensors(const ClassTargets& targets, F&& f) {
+  visit_tensors(targets.index, f);
+  visit_tensors(targets.weight, f);
+}
 
 namespace kernel {
 /// logits (rows, classes), contiguous; loss (rows) in its dtype; log_sum (rows) receives log sum

@@ -53,9 +53,8 @@ struct ChannelNormBackward {
       gw = empty({s.layout.channels}, s.mean.dtype(), x.device());
       gb = empty_like(gw);
     }
-    kernel::channel_norm_backward.get(x.device())(view::contiguous(g), view::contiguous(x),
-                                                  s.layout, weight, s.eps, s.given, s.mean, s.var,
-                                                  gx, gw, gb);
+    kernel::channel_norm_backward(x.device(), view::contiguous(g), view::contiguous(x), s.layout,
+                                  weight, s.eps, s.given, s.mean, s.var, gx, gw, gb);
     if (want_weight) {
       gw = view::to(gw, weight_dtype);
       gb = view::to(gb, weight_dtype);
@@ -94,8 +93,8 @@ struct ChannelNorm {
     ctx.save({x, weight});
     Tensor y = empty(x.shape(), x.dtype(), x.device());
     Tensor mean = settings.mean, var = settings.var;
-    kernel::channel_norm.get(x.device())(view::contiguous(x), settings.layout, weight, bias,
-                                         settings.eps, settings.given, mean, var, y);
+    kernel::channel_norm(x.device(), view::contiguous(x), settings.layout, weight, bias,
+                         settings.eps, settings.given, mean, var, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {

@@ -22,7 +22,7 @@ Tensor run_kernel(const Tensor& x, int axis, bool log) {
     if (i > axis) inner *= x.shape()[i];
   }
   Tensor y = empty(x.shape(), x.dtype(), x.device());
-  kernel::softmax.get(x.device())(view::contiguous(x), outer, x.shape()[axis], inner, log, y);
+  kernel::softmax(x.device(), view::contiguous(x), outer, x.shape()[axis], inner, log, y);
   return y;
 }
 

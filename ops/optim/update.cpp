@@ -191,7 +191,7 @@ void sgd_update_(const Tensors& p, const Tensors& g, const Tensors& velocities,
   if (p.empty()) return;
   const Tensors grads = contiguous_all(g);
   check_lists("sgd", p, {&grads}, {&velocities});
-  kernel::sgd_update.get(p[0].device())(p, grads, velocities, update);
+  kernel::sgd_update(p[0].device(), p, grads, velocities, update);
   bump_all({&p, &velocities});
 }
 
@@ -200,7 +200,7 @@ void adam_update_(const Tensors& p, const Tensors& g, const Tensors& m, const Te
   if (p.empty()) return;
   const Tensors grads = contiguous_all(g);
   check_lists("adam", p, {&grads, &m, &v}, {&v_max});
-  kernel::adam_update.get(p[0].device())(p, grads, m, v, v_max, update);
+  kernel::adam_update(p[0].device(), p, grads, m, v, v_max, update);
   bump_all({&p, &m, &v, &v_max});
 }
 
@@ -209,7 +209,7 @@ void rmsprop_update_(const Tensors& p, const Tensors& g, const Tensors& s, const
   if (p.empty()) return;
   const Tensors grads = contiguous_all(g);
   check_lists("rmsprop", p, {&grads, &s}, {&a, &b});
-  kernel::rmsprop_update.get(p[0].device())(p, grads, s, a, b, update);
+  kernel::rmsprop_update(p[0].device(), p, grads, s, a, b, update);
   bump_all({&p, &s, &a, &b});
 }
 

@@ -38,7 +38,7 @@ struct AddOp {
   Shape a_shape, b_shape;
   Tensor forward(Ctx&, const Tensor& a, const Tensor& b) const {
     Tensor y = binary_output(a, b, name);
-    kernel::add.get(y.device())(a, b, y);
+    kernel::add(y.device(), a, b, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -52,7 +52,7 @@ struct SubOp {
   Shape a_shape, b_shape;
   Tensor forward(Ctx&, const Tensor& a, const Tensor& b) const {
     Tensor y = binary_output(a, b, name);
-    kernel::sub.get(y.device())(a, b, y);
+    kernel::sub(y.device(), a, b, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -66,7 +66,7 @@ struct MulOp {
   Tensor forward(Ctx& ctx, const Tensor& a, const Tensor& b) const {
     ctx.save({a, b});
     Tensor y = binary_output(a, b, name);
-    kernel::mul.get(y.device())(a, b, y);
+    kernel::mul(y.device(), a, b, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -81,7 +81,7 @@ struct DivOp {
   Tensor forward(Ctx& ctx, const Tensor& a, const Tensor& b) const {
     ctx.save({a, b});
     Tensor y = binary_output(a, b, name);
-    kernel::div.get(y.device())(a, b, y);
+    kernel::div(y.device(), a, b, y);
     return y;
   }
   // d(a / b) = g / b, -g a / b^2.
@@ -100,7 +100,7 @@ struct AffineOp {
     check_scalar(x.dtype(), scale, name);
     check_scalar(x.dtype(), shift, name);
     Tensor y = empty_like(x);
-    kernel::affine.get(x.device())(x, scale, shift, y);
+    kernel::affine(x.device(), x, scale, shift, y);
     return y;
   }
   Grads backward(const Ctx&, const Tensor& g) const {
@@ -116,7 +116,7 @@ struct ReciprocalOp {
                   x.dtype());
     ctx.save({x});
     Tensor y = empty_like(x);
-    kernel::reciprocal.get(x.device())(x, scale, y);
+    kernel::reciprocal(x.device(), x, scale, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -210,7 +210,7 @@ void add_(Tensor& a, const Tensor& b) { add_scaled_(a, b, 1.0); }
 void add_scaled_(Tensor& a, const Tensor& b, double alpha) {
   const Tensor operand = inplace_operand(a, b, "add_");
   check_scalar(a.dtype(), alpha, "add_scaled_");
-  kernel::axpby.get(a.device())(a, 1.0, operand, alpha);
+  kernel::axpby(a.device(), a, 1.0, operand, alpha);
   a.bump_version();
 }
 
@@ -218,13 +218,13 @@ void lerp_(Tensor& a, const Tensor& b, double weight) {
   TESSERA_CHECK(DTypeError, is_floating(a.dtype()), "lerp_: needs a floating dtype, got ",
                 a.dtype(), " of shape ", a.shape());
   const Tensor operand = inplace_operand(a, b, "lerp_");
-  kernel::axpby.get(a.device())(a, 1.0 - weight, operand, weight);
+  kernel::axpby(a.device(), a, 1.0 - weight, operand, weight);
   a.bump_version();
 }
 
 void mul_(Tensor& a, const Tensor& b) {
   const Tensor operand = inplace_operand(a, b, "mul_");
-  kernel::mul.get(a.device())(a, operand, a);
+  kernel::mul(a.device(), a, operand, a);
   a.bump_version();
 }
 
@@ -232,7 +232,7 @@ void affine_(Tensor& a, double scale, double shift) {
   check_inplace(a, "affine_");
   check_scalar(a.dtype(), scale, "affine_");
   check_scalar(a.dtype(), shift, "affine_");
-  kernel::affine.get(a.device())(a, scale, shift, a);
+  kernel::affine(a.device(), a, scale, shift, a);
   a.bump_version();
 }
 

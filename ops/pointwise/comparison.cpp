@@ -84,13 +84,13 @@ Tensor compare(const Tensor& a, const Tensor& b, Comparison op, std::string_view
   TESSERA_CHECK(DeviceError, a.device() == b.device(), name, ": devices ", a.device(), " and ",
                 b.device(), " differ");
   Tensor y = empty(broadcast_shapes(a.shape(), b.shape(), name), DType::boolean, a.device());
-  kernel::compare.get(a.device())(a, b, op, y);
+  kernel::compare(a.device(), a, b, op, y);
   return y;
 }
 
 Tensor compare(const Tensor& x, double s, Comparison op) {
   Tensor y = empty(x.shape(), DType::boolean, x.device());
-  kernel::compare_scalar.get(x.device())(x, s, op, y);
+  kernel::compare_scalar(x.device(), x, s, op, y);
   return y;
 }
 
@@ -98,7 +98,7 @@ Tensor logic(const Tensor& a, const Tensor& b, Logic op, std::string_view name) 
   TESSERA_CHECK(DeviceError, a.device() == b.device(), name, ": devices ", a.device(), " and ",
                 b.device(), " differ");
   Tensor y = empty(broadcast_shapes(a.shape(), b.shape(), name), DType::boolean, a.device());
-  kernel::logic.get(a.device())(view::to(a, DType::boolean), view::to(b, DType::boolean), op, y);
+  kernel::logic(a.device(), view::to(a, DType::boolean), view::to(b, DType::boolean), op, y);
   return y;
 }
 
@@ -106,7 +106,7 @@ Tensor classify(const Tensor& x, FloatClass which) {
   if (!is_floating(x.dtype()))
     return full(x.shape(), which == FloatClass::finite, DType::boolean, x.device());
   Tensor y = empty(x.shape(), DType::boolean, x.device());
-  kernel::classify.get(x.device())(x, which, y);
+  kernel::classify(x.device(), x, which, y);
   return y;
 }
 

@@ -28,7 +28,7 @@ void share_of_larger_cpu(const Tensor& a, const Tensor& b, Tensor& y) {
 // Piecewise constant in a and b, so it is not recorded.
 Tensor share_of_larger(const Tensor& a, const Tensor& b) {
   Tensor y = empty(broadcast_shapes(a.shape(), b.shape(), "maximum"), a.dtype(), a.device());
-  kernel::share_of_larger.get(a.device())(a, b, y);
+  kernel::share_of_larger(a.device(), a, b, y);
   return y;
 }
 
@@ -42,7 +42,7 @@ struct ExtremumOp {
                   b.device(), " differ");
     ctx.save({a, b});
     Tensor y = empty(broadcast_shapes(a.shape(), b.shape(), name), a.dtype(), a.device());
-    (kLarger ? kernel::maximum : kernel::minimum).get(y.device())(a, b, y);
+    (kLarger ? kernel::maximum : kernel::minimum)(y.device(), a, b, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {

@@ -46,7 +46,7 @@ struct PointwiseGradOp {
     else
       ctx.save({saved, g});
     Tensor gx = empty_like(saved);
-    Rule::grad_slot.get(g.device())(g, saved, rule.args, gx);
+    Rule::grad_slot(g.device(), g, saved, rule.args, gx);
     return gx;
   }
   Grads backward(const Ctx& ctx, const Tensor& gg) const {
@@ -70,7 +70,7 @@ struct PointwiseOp {
                   x.dtype(), " of shape ", x.shape());
     if (!Rule::from_output) ctx.save({x});
     Tensor y = empty_like(x);
-    Rule::slot.get(x.device())(x, rule.args, y);
+    Rule::slot(x.device(), x, rule.args, y);
     if (Rule::from_output) ctx.save_output(y);
     return y;
   }

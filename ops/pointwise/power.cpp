@@ -30,7 +30,7 @@ struct PowScalarOp {
                   x.dtype(), " of shape ", x.shape());
     ctx.save({x});
     Tensor y = empty_like(x);
-    kernel::pow_scalar.get(x.device())(x, exponent, y);
+    kernel::pow_scalar(x.device(), x, exponent, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -50,7 +50,7 @@ struct PowOp {
     ctx.save({x, p});
     Tensor y = empty(broadcast_shapes(x.shape(), p.shape(), name), x.dtype(), x.device());
     ctx.save_output(y);
-    kernel::pow.get(y.device())(x, p, y);
+    kernel::pow(y.device(), x, p, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {

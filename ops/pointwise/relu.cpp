@@ -32,7 +32,7 @@ struct PreluOp {
   Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& weight) const {
     ctx.save({x, weight});
     Tensor y = empty_like(x);
-    kernel::prelu.get(x.device())(x, weight, y);
+    kernel::prelu(x.device(), x, weight, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {

@@ -15,7 +15,7 @@ struct StepOp {
     TESSERA_CHECK(DTypeError, is_floating(x.dtype()), name, ": needs a floating dtype, got ",
                   x.dtype(), " of shape ", x.shape());
     Tensor y = empty_like(x);
-    slot.get(x.device())(x, {}, y);
+    slot(x.device(), x, {}, y);
     return y;
   }
   Grads backward(const Ctx&, const Tensor& g) const { return {zeros_like(g)}; }

@@ -31,7 +31,7 @@ struct WhereOp {
     ctx.save({condition});
     const Shape values = broadcast_shapes(a.shape(), b.shape(), name);
     Tensor y = empty(broadcast_shapes(condition.shape(), values, name), a.dtype(), a.device());
-    kernel::where.get(y.device())(condition, a, b, y);
+    kernel::where(y.device(), condition, a, b, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {

@@ -14,7 +14,7 @@ struct WindowSpread {
   Windows windows;
   Tensor forward(Ctx&, const Tensor& y) const {
     Tensor x = empty({y.size(0), windows.h.in, windows.w.in, y.size(3)}, y.dtype(), y.device());
-    kernel::window_spread.get(y.device())(view::contiguous(y), windows, x);
+    kernel::window_spread(y.device(), view::contiguous(y), windows, x);
     return x;
   }
   Grads backward(const Ctx&, const Tensor& g) const { return {mean_over(g, windows)}; }
@@ -25,7 +25,7 @@ struct WindowMean {
   Windows windows;
   Tensor forward(Ctx&, const Tensor& x) const {
     Tensor y = empty({x.size(0), windows.h.out, windows.w.out, x.size(3)}, x.dtype(), x.device());
-    kernel::window_mean.get(x.device())(view::contiguous(x), windows, y);
+    kernel::window_mean(x.device(), view::contiguous(x), windows, y);
     return y;
   }
   Grads backward(const Ctx&, const Tensor& g) const { return {apply(WindowSpread{windows}, g)}; }

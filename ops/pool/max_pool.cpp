@@ -22,7 +22,7 @@ struct MaxPoolScatter {
   Tensor forward(Ctx& ctx, const Tensor& g, const Tensor& indices) const {
     ctx.save({indices});
     Tensor gx = empty({g.size(0), windows.h.in, windows.w.in, g.size(3)}, g.dtype(), g.device());
-    kernel::max_pool2d_scatter.get(g.device())(view::contiguous(g), indices, windows, gx);
+    kernel::max_pool2d_scatter(g.device(), view::contiguous(g), indices, windows, gx);
     return gx;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -36,7 +36,7 @@ struct MaxPoolGather {
   Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& indices) const {
     ctx.save({indices});
     Tensor y = empty(indices.shape(), x.dtype(), x.device());
-    kernel::max_pool2d_gather.get(x.device())(view::contiguous(x), indices, windows, y);
+    kernel::max_pool2d_gather(x.device(), view::contiguous(x), indices, windows, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -56,7 +56,7 @@ struct MaxPool {
     const Shape shape = pooled_shape(x.shape(), windows);
     Tensor y = empty(shape, x.dtype(), x.device()), indices;
     if (with_indices || ctx.recording()) indices = empty(shape, DType::i32, x.device());
-    kernel::max_pool2d.get(x.device())(view::contiguous(x), windows, y, indices);
+    kernel::max_pool2d(x.device(), view::contiguous(x), windows, y, indices);
     ctx.save({indices});
     return {y, indices};
   }

@@ -21,7 +21,7 @@ struct Dropout {
   Tensor forward(Ctx&, const Tensor& x) const {
     if (p == 1) return zeros_like(x);
     Tensor y = empty_like(x);
-    kernel::dropout.get(x.device())(view::contiguous(x), draw, p, run, y);
+    kernel::dropout(x.device(), view::contiguous(x), draw, p, run, y);
     return y;
   }
   Grads backward(const Ctx&, const Tensor& g) const { return {apply(*this, g)}; }

@@ -28,7 +28,7 @@ Tensor rand(const Shape& shape, Generator& generator, const UniformOptions& o) {
                 "rand: needs finite lo < hi, got ", o.lo, " and ", o.hi);
   Tensor y = empty(shape, o.dtype);
   const RandomDraw draw = RandomDraw::reserve(generator, words_for(y.numel(), o.dtype));
-  kernel::random_uniform.get(y.device())(draw, o.lo, o.hi, y);
+  kernel::random_uniform(y.device(), draw, o.lo, o.hi, y);
   return y;
 }
 
@@ -37,7 +37,7 @@ Tensor randn(const Shape& shape, Generator& generator, const NormalOptions& o) {
   TESSERA_CHECK(ValueError, o.stddev >= 0, "randn: stddev must not be negative, got ", o.stddev);
   Tensor y = empty(shape, o.dtype);
   const RandomDraw draw = RandomDraw::reserve(generator, words_for(y.numel(), o.dtype));
-  kernel::random_normal.get(y.device())(draw, o.mean, o.stddev, y);
+  kernel::random_normal(y.device(), draw, o.mean, o.stddev, y);
   return y;
 }
 
@@ -48,7 +48,7 @@ Tensor trunc_normal(const Shape& shape, Generator& generator, double mean, doubl
   TESSERA_CHECK(ValueError, lo < hi, "trunc_normal: needs lo < hi, got ", lo, " and ", hi);
   Tensor y = empty(shape, dtype);
   const RandomDraw draw = RandomDraw::reserve(generator, words_for(y.numel(), dtype));
-  kernel::random_trunc_normal.get(y.device())(draw, mean, stddev, lo, hi, y);
+  kernel::random_trunc_normal(y.device(), draw, mean, stddev, lo, hi, y);
   return y;
 }
 
@@ -56,31 +56,31 @@ Tensor randint(int64_t lo, int64_t hi, const Shape& shape, Generator& generator)
   TESSERA_CHECK(ValueError, lo < hi, "randint: needs lo < hi, got ", lo, " and ", hi);
   Tensor y = empty(shape, DType::i64);
   const RandomDraw draw = RandomDraw::reserve(generator, 2 * y.numel());
-  kernel::random_int.get(y.device())(draw, lo,
-                                     static_cast<uint64_t>(hi) - static_cast<uint64_t>(lo), y);
+  kernel::random_int(y.device(), draw, lo, static_cast<uint64_t>(hi) - static_cast<uint64_t>(lo),
+                     y);
   return y;
 }
 
 Tensor bernoulli(double p, const Shape& shape, Generator& generator, DType dtype) {
   TESSERA_CHECK(ValueError, p >= 0 && p <= 1, "bernoulli: p must be in [0, 1], got ", p);
   Tensor y = empty(shape, dtype);
-  kernel::random_bernoulli.get(y.device())(RandomDraw::reserve(generator, y.numel()),
-                                           full({1}, p, DType::f64), y);
+  kernel::random_bernoulli(y.device(), RandomDraw::reserve(generator, y.numel()),
+                           full({1}, p, DType::f64), y);
   return y;
 }
 
 Tensor bernoulli(const Tensor& probabilities, Generator& generator) {
   check_dtype(probabilities.dtype(), "bernoulli");
   Tensor y = empty_like(probabilities);
-  kernel::random_bernoulli.get(y.device())(RandomDraw::reserve(generator, y.numel()),
-                                           view::contiguous(probabilities.detach()), y);
+  kernel::random_bernoulli(y.device(), RandomDraw::reserve(generator, y.numel()),
+                           view::contiguous(probabilities.detach()), y);
   return y;
 }
 
 Tensor randperm(int64_t n, Generator& generator) {
   TESSERA_CHECK(ValueError, n >= 0, "randperm: n must not be negative, got ", n);
   Tensor y = empty({n}, DType::i64);
-  kernel::random_permutation.get(y.device())(RandomDraw::reserve(generator, 2 * n), y);
+  kernel::random_permutation(y.device(), RandomDraw::reserve(generator, 2 * n), y);
   return y;
 }
 

@@ -101,7 +101,7 @@ void check_not_empty(const Tensor& x, int64_t count, std::string_view op) {
 template <bool kLargest>
 Tensor extreme_values(const Tensor& x, const Shape& kept) {
   Tensor y = empty(kept, x.dtype(), x.device());
-  if (y.numel() > 0) (kLargest ? kernel::amax : kernel::amin).get(x.device())(x, y);
+  if (y.numel() > 0) (kLargest ? kernel::amax : kernel::amin)(x.device(), x, y);
   return y;
 }
 
@@ -125,7 +125,7 @@ struct ExtremeOp {
 
 Tensor find_first(const Tensor& x, const Tensor& values, int axis) {
   Tensor indices = empty(values.shape(), DType::i64, x.device());
-  if (indices.numel() > 0) kernel::find_first.get(x.device())(x, values, axis, indices);
+  if (indices.numel() > 0) kernel::find_first(x.device(), x, values, axis, indices);
   return indices;
 }
 

@@ -44,7 +44,7 @@ struct SquareReducer {
 };
 
 void var_cpu(const Tensor& x, double divisor, Tensor& y) {
-  if (x.numel() == 0) return kernel::fill.get(kCpu)(y, kNan);
+  if (x.numel() == 0) return kernel::fill(kCpu, y, kNan);
   dispatch_floating(x.dtype(), "var", [&]<class T>() {
     const cpu::ReducePlan plan = cpu::plan_reduction(x, y.shape());
     std::vector<double> centre(static_cast<size_t>(y.numel()));
@@ -55,7 +55,7 @@ void var_cpu(const Tensor& x, double divisor, Tensor& y) {
 }
 
 void norm2_cpu(const Tensor& x, Tensor& y) {
-  if (x.numel() == 0) return kernel::fill.get(kCpu)(y, 0.0);
+  if (x.numel() == 0) return kernel::fill(kCpu, y, 0.0);
   dispatch_floating(x.dtype(), "norm", [&]<class T>() {
     cpu::reduce<T>(cpu::plan_reduction(x, y.shape()), SquareReducer<T, true>{nullptr, 1.0},
                    y.data<T>());
@@ -69,7 +69,7 @@ struct VarOp {
   Tensor forward(Ctx& ctx, const Tensor& x) const {
     ctx.save({x});
     Tensor y = empty(reduced.kept, x.dtype(), x.device());
-    kernel::var.get(x.device())(x, divisor, y);
+    kernel::var(x.device(), x, divisor, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -83,7 +83,7 @@ struct Norm2Op {
   Shape kept;
   Tensor forward(Ctx& ctx, const Tensor& x) const {
     Tensor y = empty(kept, x.dtype(), x.device());
-    kernel::norm2.get(x.device())(x, y);
+    kernel::norm2(x.device(), x, y);
     ctx.save({x});
     ctx.save_output(y);
     return y;

@@ -69,7 +69,7 @@ void count_nonzero_cpu(const Tensor& x, Tensor& y) {
 }
 
 void logsumexp_cpu(const Tensor& x, Tensor& y) {
-  kernel::amax.get(kCpu)(x, y);
+  kernel::amax(kCpu, x, y);
   dispatch_floating(x.dtype(), "logsumexp", [&]<class T>() {
     T* out = y.data<T>();
     const auto count = static_cast<size_t>(y.numel());
@@ -116,7 +116,7 @@ struct ProdOp {
     if (x.numel() == 0)
       fill_(y, 1.0);
     else
-      kernel::prod.get(x.device())(x, y);
+      kernel::prod(x.device(), x, y);
     return y;
   }
   Grads backward(const Ctx& ctx, const Tensor& g) const {
@@ -144,7 +144,7 @@ struct LogsumexpOp {
     if (x.numel() == 0)
       fill_(y, -kInf);
     else
-      kernel::logsumexp.get(x.device())(x, y);
+      kernel::logsumexp(x.device(), x, y);
     ctx.save({x});
     ctx.save_output(y);
     return y;
@@ -162,7 +162,7 @@ Tensor count_kept(const Tensor& x, const ReducedShape& r) {
   if (x.numel() == 0)
     fill_(y, 0);
   else
-    kernel::count_nonzero.get(x.device())(x, y);
+    kernel::count_nonzero(x.device(), x, y);
   return y;
 }
 

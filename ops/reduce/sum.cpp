@@ -13,7 +13,7 @@ void sum_typed(const Tensor& x, Tensor& y) {
 }
 
 void sum_cpu(const Tensor& x, Tensor& y) {
-  if (x.numel() == 0) return kernel::fill.get(kCpu)(y, 0.0);
+  if (x.numel() == 0) return kernel::fill(kCpu, y, 0.0);
   if (is_floating(x.dtype())) {
     dispatch_floating(x.dtype(), "sum", [&]<class T>() { sum_typed<T, T>(x, y); });
   } else {
@@ -27,7 +27,7 @@ struct SumOp {
   Shape input, kept;  // kept: input with the summed axes as 1
   Tensor forward(Ctx&, const Tensor& x) const {
     Tensor y = empty(kept, is_floating(x.dtype()) ? x.dtype() : DType::i64, x.device());
-    kernel::sum.get(x.device())(x, y);
+    kernel::sum(x.device(), x, y);
     return y;
   }
   Grads backward(const Ctx&, const Tensor& g) const { return {broadcast_to(g, input)}; }
