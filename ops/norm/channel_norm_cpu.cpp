@@ -86,10 +86,32 @@ void statistics(const T* x, const NormLayout& l, C* mean, C* var) {
   });
 }
 
-// y = (x - shift) * scale + offset with one coefficient per batch entry and channel.
+// y = f((x - shift) * scale + offset + residual) with one coefficient per batch entry and channel.
+// From the last row to the first: the statistics have just read the last ones.
+template <bool kResidual, class Formula, class T, class C>
+void normalize_rows(const T* x, const T* residual, const NormLayout& l, const Scratch<C>& shifts,
+                    const Scratch<C>& scales, const Scratch<C>& offsets, math::Args<C> args, T* y) {
+  parallel_for(0, l.batch * l.spatial, row_grain(l.channels), [&](int64_t begin, int64_t end) {
+    for (int64_t r = end; r-- > begin;) {
+      const int64_t b = r / l.spatial;
+      const C* __restrict__ shift = shifts.row(b);
+      const C* __restrict__ scale = scales.row(b);
+      const C* __restrict__ offset = offsets.row(b);
+      const T* __restrict__ from = x + r * l.channels;
+      const T* __restrict__ more = kResidual ? residual + r * l.channels : nullptr;
+      T* __restrict__ to = y + r * l.channels;
+      for (int64_t c = 0; c < l.channels; ++c) {
+        C v = (static_cast<C>(from[c]) - shift[c]) * scale[c] + offset[c];
+        if constexpr (kResidual) v += static_cast<C>(more[c]);
+        to[c] = static_cast<T>(Formula::value(v, args));
+      }
+    }
+  });
+}
+
 template <class T, class C>
-void normalize_rows(const T* x, const NormLayout& l, const Affine<C>& affine, double eps,
-                    const C* mean, const C* var, T* y) {
+void normalize(const T* x, const NormEpilogue& epilogue, const NormLayout& l,
+               const Affine<C>& affine, double eps, const C* mean, const C* var, T* y) {
   const Scratch<C> shifts(l.batch, l.channels), scales(l.batch, l.channels),
       offsets(l.batch, l.channels);
   for (int64_t b = 0; b < l.batch; ++b) {
@@ -100,17 +122,12 @@ void normalize_rows(const T* x, const NormLayout& l, const Affine<C>& affine, do
       offsets.row(b)[c] = affine.b(c);
     }
   }
-  parallel_for(0, l.batch * l.spatial, row_grain(l.channels), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      const int64_t b = r / l.spatial;
-      const C* __restrict__ shift = shifts.row(b);
-      const C* __restrict__ scale = scales.row(b);
-      const C* __restrict__ offset = offsets.row(b);
-      const T* __restrict__ from = x + r * l.channels;
-      T* __restrict__ to = y + r * l.channels;
-      for (int64_t c = 0; c < l.channels; ++c)
-        to[c] = static_cast<T>((static_cast<C>(from[c]) - shift[c]) * scale[c] + offset[c]);
-    }
+  with_formula<C>(epilogue.activation, [&]<class Formula>(Formula, math::Args<C> args) {
+    if (epilogue.residual.defined())
+      normalize_rows<true, Formula>(x, epilogue.residual.data<T>(), l, shifts, scales, offsets,
+                                    args, y);
+    else
+      normalize_rows<false, Formula>(x, x, l, shifts, scales, offsets, args, y);
   });
 }
 
@@ -147,17 +164,18 @@ void layer_norm_rows(const T* x, const NormLayout& l, const Affine<C>& affine, d
 }
 
 void channel_norm_cpu(const Tensor& x, const NormLayout& l, const Tensor& weight,
-                      const Tensor& bias, double eps, bool given, Tensor& mean, Tensor& var,
-                      Tensor& y) {
+                      const Tensor& bias, double eps, bool given, const NormEpilogue& epilogue,
+                      Tensor& mean, Tensor& var, Tensor& y) {
   if (x.numel() == 0) return;
+  const bool plain = !epilogue.residual.defined() && epilogue.activation == Activation::none;
   dispatch_floating(x.dtype(), "channel_norm", [&]<class T>() {
     using C = compute_t<T>;
     const Affine<C> affine(weight, bias);
     const T* from = x.data<T>();
-    if (!given && is_layer_norm(l))
+    if (!given && plain && is_layer_norm(l))
       return layer_norm_rows(from, l, affine, eps, mean.data<C>(), var.data<C>(), y.data<T>());
     if (!given) statistics(from, l, mean.data<C>(), var.data<C>());
-    normalize_rows(from, l, affine, eps, mean.data<C>(), var.data<C>(), y.data<T>());
+    normalize(from, epilogue, l, affine, eps, mean.data<C>(), var.data<C>(), y.data<T>());
   });
 }
 

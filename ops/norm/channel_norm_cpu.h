@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ops/norm/channel_norm.h"
+#include "ops/pointwise/pointwise_formulas.h"
 #include "tensor/parallel.h"
 #include "tensor/view.h"
 
@@ -89,6 +90,32 @@ C lane_sum(int64_t n, const F& f) {
   for (int width = kLanes / 2; width > 0; width /= 2)
     for (int k = 0; k < width; ++k) lanes[k] += lanes[k + width];
   return lanes[0];
+}
+
+struct Identity {
+  template <class C>
+  static C value(C x, math::Args<C>) {
+    return x;
+  }
+  template <class C>
+  static C grad(C g, C, math::Args<C>) {
+    return g;
+  }
+};
+
+// Calls body(formula, args). A clamp's result lies on a bound exactly when its argument does or is
+// beyond, so the result may stand for the argument in hardtanh's grad too.
+template <class C, class Body>
+void with_formula(Activation activation, const Body& body) {
+  const math::Args<C> args{C(0), C(6)};
+  switch (activation) {
+    case Activation::none:
+      return body(Identity{}, args);
+    case Activation::relu:
+      return body(math::Relu{}, args);
+    case Activation::relu6:
+      return body(math::Hardtanh{}, args);
+  }
 }
 
 inline bool is_layer_norm(const NormLayout& l) { return l.spatial == 1 && l.group == l.channels; }
