@@ -1,3 +1,5 @@
+#include <type_traits>
+
 #include "ops/norm/channel_norm_cpu.h"
 
 namespace tessera {
@@ -5,62 +7,59 @@ namespace {
 
 using namespace cpu;
 
-// Sums of one block: h and h * (x - shift) per channel, two rows to a step, where h is g after the
-// activation, whose result is y. Writes h to `masked` where kStore.
+// h is g after the activation, whose result is y; without one, y is not read. Both treat n
+// elements; functions of their own, so that the compiler believes in __restrict__.
+//
+// Adds h and h (x - shift) to s1 and s2. Writes h to `masked` where kStore.
 template <bool kStore, class Formula, class T, class C>
-void block_products(const T* __restrict__ g, const T* __restrict__ x, const T* __restrict__ y,
-                    int64_t rows, int64_t channels, const C* __restrict__ shift, math::Args<C> args,
-                    C* __restrict__ s1, C* __restrict__ s2, T* __restrict__ masked) {
-  std::fill(s1, s1 + channels, C(0));
-  std::fill(s2, s2 + channels, C(0));
-  const auto load = [=](int64_t i) {
-    const C h = Formula::grad(static_cast<C>(g[i]), static_cast<C>(y[i]), args);
-    if constexpr (kStore) masked[i] = static_cast<T>(h);
-    return h;
-  };
-  int64_t r = 0;
-  for (; r + 2 <= rows; r += 2) {
-    const int64_t first = r * channels, second = first + channels;
-    for (int64_t c = 0; c < channels; ++c) {
-      const C h0 = load(first + c), h1 = load(second + c);
-      s1[c] += h0 + h1;
-      s2[c] += h0 * (static_cast<C>(x[first + c]) - shift[c]) +
-               h1 * (static_cast<C>(x[second + c]) - shift[c]);
-    }
-  }
-  if (r < rows) {
-    for (int64_t c = 0; c < channels; ++c) {
-      const C h = load(r * channels + c);
-      s1[c] += h;
-      s2[c] += h * (static_cast<C>(x[r * channels + c]) - shift[c]);
-    }
+[[gnu::noinline]] void add_products(const T* __restrict__ g, const T* __restrict__ x,
+                                    const T* __restrict__ y, const C* __restrict__ shift,
+                                    math::Args<C> args, int64_t n, C* __restrict__ s1,
+                                    C* __restrict__ s2, T* __restrict__ masked) {
+  for (int64_t c = 0; c < n; ++c) {
+    const C h = Formula::grad(static_cast<C>(g[c]), static_cast<C>(y[c]), args);
+    if constexpr (kStore) masked[c] = static_cast<T>(h);
+    s1[c] += h;
+    s2[c] += h * (static_cast<C>(x[c]) - shift[c]);
   }
 }
 
-// gx = a h + p (x - shift) + q, see combine_products. kCentred is false when p = q = 0. From the
-// last row to the first: the sums have just read the last ones.
+// gx = a h + p (x - shift) + q, see combine_products. kCentred is false when p = q = 0.
+template <bool kCentred, class Formula, class T, class C>
+[[gnu::noinline]] void add_terms(const T* __restrict__ g, const T* __restrict__ x,
+                                 const T* __restrict__ y, const C* __restrict__ a,
+                                 const C* __restrict__ p, const C* __restrict__ q,
+                                 const C* __restrict__ shift, math::Args<C> args, int64_t n,
+                                 T* __restrict__ gx) {
+  for (int64_t c = 0; c < n; ++c) {
+    const C h = Formula::grad(static_cast<C>(g[c]), static_cast<C>(y[c]), args);
+    if constexpr (kCentred)
+      gx[c] = static_cast<T>(a[c] * h + (p[c] * (static_cast<C>(x[c]) - shift[c]) + q[c]));
+    else
+      gx[c] = static_cast<T>(a[c] * h);
+  }
+}
+
+template <bool kX, class Formula, class T>
+[[gnu::always_inline]] inline void prefetch_operands(int64_t n, const T* g, const T* x,
+                                                     const T* y) {
+  prefetch_ahead(n, g);
+  if constexpr (kX) prefetch_ahead(n, x);
+  if constexpr (!std::is_same_v<Formula, Identity>) prefetch_ahead(n, y);
+}
+
 template <bool kCentred, class Formula, class T, class C>
 void input_gradient(const T* g, const T* x, const T* y, const NormLayout& l,
                     const Scratch<C>& coefficients, math::Args<C> args, T* gx) {
-  parallel_for(0, l.batch * l.spatial, row_grain(l.channels), [&](int64_t begin, int64_t end) {
-    for (int64_t r = end; r-- > begin;) {
-      const C* base = coefficients.row(r / l.spatial * 4);
-      const C* __restrict__ a = base;
-      const C* __restrict__ p = base + l.channels;
-      const C* __restrict__ q = base + 2 * l.channels;
-      const C* __restrict__ shift = base + 3 * l.channels;
-      const T* __restrict__ gr = g + r * l.channels;
-      const T* __restrict__ xr = x + r * l.channels;
-      const T* __restrict__ yr = y + r * l.channels;
-      T* __restrict__ to = gx + r * l.channels;
-      for (int64_t c = 0; c < l.channels; ++c) {
-        const C h = Formula::grad(static_cast<C>(gr[c]), static_cast<C>(yr[c]), args);
-        if constexpr (kCentred)
-          to[c] = static_cast<T>(a[c] * h + (p[c] * (static_cast<C>(xr[c]) - shift[c]) + q[c]));
-        else
-          to[c] = static_cast<T>(a[c] * h);
-      }
-    }
+  const int64_t width = rows_at_once(l.channels) * l.channels;
+  for_rows_from_the_end(l, [&](int64_t b, int64_t r, int64_t rows) {
+    for_tiles(rows * l.channels, [&](int64_t c, int64_t n) {
+      const int64_t at = r * l.channels + c;
+      prefetch_operands<kCentred, Formula>(n, g + at, x + at, y + at);
+      const C* k = coefficients.row(4 * b) + c;
+      add_terms<kCentred, Formula>(g + at, x + at, y + at, k, k + width, k + 2 * width,
+                                   k + 3 * width, args, n, gx + at);
+    });
   });
 }
 
@@ -90,7 +89,7 @@ class Backward {
         affine_(weight, Tensor()),
         given_(given),
         mean_(mean.data<C>()),
-        coefficients_(4 * l.batch, l.channels) {
+        coefficients_(4 * l.batch, rows_at_once(l.channels) * l.channels) {
     for (int64_t i = 0; i < l.batch * l.groups(); ++i)
       rstd_.push_back(inverse_deviation(var.data<C>()[i], eps));
     for (int64_t b = 0; b < l.batch; ++b) {
@@ -99,6 +98,8 @@ class Backward {
         coefficients_.row(4 * b)[c] = rstd_[static_cast<size_t>(i)] * affine_.w(c);
         coefficients_.row(4 * b + 3)[c] = mean_[i];
       }
+      repeat(coefficients_.row(4 * b), l.channels);
+      repeat(coefficients_.row(4 * b + 3), l.channels);
     }
   }
 
@@ -138,13 +139,25 @@ class Backward {
   // Completes the coefficients; returns the gradients of weight and bias, one after the other.
   template <bool kStore, class Formula>
   std::vector<double> reduce(math::Args<C> args, T* masked) {
-    const int64_t blocks = blocks_per_entry(l_);
-    const Scratch<C> s1(l_.batch * blocks, l_.channels), s2(l_.batch * blocks, l_.channels);
+    const int64_t blocks = blocks_per_entry(l_), channels = l_.channels;
+    const int64_t width = rows_at_once(channels) * channels;
+    const Scratch<C> s1(l_.batch * blocks, width), s2(l_.batch * blocks, width);
     for_blocks(l_, [&](int64_t b, int64_t first, int64_t rows, int64_t i) {
-      const int64_t at = (b * l_.spatial + first) * l_.channels;
-      block_products<kStore, Formula>(g_ + at, x_ + at, y_ + at, rows, l_.channels,
-                                      coefficients_.row(4 * b + 3), args, s1.row(i), s2.row(i),
-                                      kStore ? masked + at : nullptr);
+      C *u = s1.row(i), *v = s2.row(i);
+      const C* shift = coefficients_.row(4 * b + 3);
+      std::fill_n(u, width, C(0));
+      std::fill_n(v, width, C(0));
+      const int64_t begin = (b * l_.spatial + first) * channels, end = begin + rows * channels;
+      for (int64_t row = begin; row < end; row += width) {
+        for_tiles(std::min(width, end - row), [&](int64_t c, int64_t n) {
+          const int64_t at = row + c;
+          prefetch_operands<true, Formula>(n, g_ + at, x_ + at, y_ + at);
+          add_products<kStore, Formula>(g_ + at, x_ + at, y_ + at, shift + c, args, n, u + c, v + c,
+                                        kStore ? masked + at : nullptr);
+        });
+      }
+      fold(u, channels);
+      fold(v, channels);
     });
     std::vector<double> weight_sums(static_cast<size_t>(2 * l_.channels));
     std::vector<double> sums(static_cast<size_t>(2 * l_.channels));
@@ -186,6 +199,8 @@ class Backward {
                   static_cast<C>(-r * r * r * a2 / n));
       std::fill_n(coefficients_.row(row + 2) + first, l_.group, static_cast<C>(-r * a1 / n));
     }
+    repeat(coefficients_.row(4 * b + 1), l_.channels);
+    repeat(coefficients_.row(4 * b + 2), l_.channels);
   }
 
   const T *g_, *x_, *y_;
