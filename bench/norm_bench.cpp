@@ -7,6 +7,7 @@
 
 #include "autograd/engine.h"
 #include "ops/norm/batch_norm.h"
+#include "ops/pointwise/arithmetic.h"
 #include "ops/pool/adaptive_pool.h"
 #include "ops/pool/max_pool.h"
 #include "tensor/parallel.h"
@@ -86,6 +87,41 @@ void BatchNormBackward(benchmark::State& state) {
   report(state, 5 * d.x.nbytes());
 }
 
+// The end of a residual block in training, relu(norm(x) + residual): in the norm's own passes, or
+// as three operators. Both report the arrays that the fused kernels read and write, each counted
+// once per pass: forward x twice, the residual, y; backward the gradient, x and y, writing the
+// masked gradient, and that and x again, writing gx.
+struct BlockEnd {
+  BatchNormData d;
+  Tensor residual, g;
+  bool fused;
+  BlockEnd(const Shape& s, bool fused) : d(s), residual(image(s)), g(image(s)), fused(fused) {
+    for (Tensor* t : {&d.x, &d.weight, &d.bias, &residual}) t->set_requires_grad(true);
+  }
+  Tensor forward() const {
+    if (!fused) return activate(d.run(true) + residual, Activation::relu);
+    return batch_norm(d.x, d.weight, d.bias, d.mean, d.var, {.training = true},
+                      {residual, Activation::relu});
+  }
+};
+
+template <bool kFused>
+void BlockEndForward(benchmark::State& state) {
+  const BlockEnd block(shape_of(state), kFused);
+  for (auto _ : state) benchmark::DoNotOptimize(block.forward());
+  report(state, 4 * block.g.nbytes());
+}
+
+template <bool kFused>
+void BlockEndBackward(benchmark::State& state) {
+  const BlockEnd block(shape_of(state), kFused);
+  const Tensor y = block.forward();
+  for (auto _ : state)
+    benchmark::DoNotOptimize(grad({y}, {block.d.x, block.d.weight, block.d.bias, block.residual},
+                                  {block.g}, {.retain_graph = true}));
+  report(state, 7 * block.g.nbytes());
+}
+
 const MaxPool2dOptions kStem{.kernel = 3, .stride = 2, .padding = 1};
 
 void MaxPoolInference(benchmark::State& state) {
@@ -128,6 +164,10 @@ BENCHMARK(Copy)->Apply(resnet50);
 BENCHMARK(BatchNormTrainForward)->Apply(resnet50);
 BENCHMARK(BatchNormEvalForward)->Apply(resnet50);
 BENCHMARK(BatchNormBackward)->Apply(resnet50);
+BENCHMARK(BlockEndForward<false>)->Apply(resnet50);
+BENCHMARK(BlockEndForward<true>)->Apply(resnet50);
+BENCHMARK(BlockEndBackward<false>)->Apply(resnet50);
+BENCHMARK(BlockEndBackward<true>)->Apply(resnet50);
 BENCHMARK(MaxPoolInference)->Args({112, 64})->UseRealTime()->Unit(benchmark::kMicrosecond);
 BENCHMARK(MaxPoolTrain)->Args({112, 64})->UseRealTime()->Unit(benchmark::kMicrosecond);
 BENCHMARK(MaxPoolBackward)->Args({112, 64})->UseRealTime()->Unit(benchmark::kMicrosecond);

@@ -53,9 +53,7 @@ const ConvNorm::Folded& ConvNorm::fold() {
 Tensor ConvNorm::forward(const Tensor& x, Activation activation, const Tensor& residual) {
   if (!fusable(x, residual)) {
     folded_.reset();
-    Tensor y = norm_->forward(conv_->forward(x));
-    if (residual.defined()) y = y + residual;
-    return activate(y, activation);
+    return norm_->forward(conv_->forward(x), {residual, activation});
   }
   const Folded& f = fold();
   const Tensor y = conv2d_fused(x, f.weight, {f.bias, residual, activation},

@@ -12,7 +12,8 @@ namespace tessera::nn {
 /// filter,
 ///   w' = w gamma / sqrt(var + eps),   b' = beta + (b - mean) gamma / sqrt(var + eps),
 /// and the rest is the convolution's epilogue. The folded filter is kept until one of the five
-/// tensors changes or training goes on. Otherwise the layers run one after the other.
+/// tensors changes or training goes on. Otherwise the convolution runs alone, and the sum and the
+/// activation are the norm's epilogue.
 class ConvNorm {
  public:
   /// Throws ValueError when the convolution has an activation of its own.

@@ -19,10 +19,10 @@ BatchNorm::BatchNorm(int64_t channels, Options o) : options(o) {
   num_batches_tracked = add_buffer("num_batches_tracked", zeros({}, DType::i64));
 }
 
-Tensor BatchNorm::forward(const Tensor& x) {
-  const Tensor y =
-      batch_norm(x, weight, bias, running_mean, running_var,
-                 {.training = training(), .momentum = options.momentum, .eps = options.eps});
+Tensor BatchNorm::forward(const Tensor& x, const NormEpilogue& epilogue) {
+  const Tensor y = batch_norm(
+      x, weight, bias, running_mean, running_var,
+      {.training = training(), .momentum = options.momentum, .eps = options.eps}, epilogue);
   if (training()) fill_(num_batches_tracked, num_batches_tracked.item() + 1);
   return y;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "nn/module.h"
+#include "ops/norm/norm_epilogue.h"
 
 namespace tessera::nn {
 
@@ -16,7 +17,9 @@ class BatchNorm final : public Module {
   };
   BatchNorm(int64_t channels, Options options);
   explicit BatchNorm(int64_t channels) : BatchNorm(channels, Options{}) {}
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) override { return forward(x, {}); }
+  /// With a sum and an activation in the same pass, see batch_norm.
+  Tensor forward(const Tensor& x, const NormEpilogue& epilogue);
 
   Tensor weight, bias, running_mean, running_var, num_batches_tracked;
   const Options options;

@@ -17,6 +17,16 @@ void check_running(const Tensor& x, const Tensor& running, const char* what) {
                 " must be floating, got ", running.dtype());
 }
 
+void check_residual(const Tensor& x, const Tensor& residual) {
+  if (!residual.defined()) return;
+  TESSERA_CHECK(ShapeError, residual.shape() == x.shape(), "batch_norm: residual ",
+                residual.shape(), " does not have the shape of input ", x.shape());
+  TESSERA_CHECK(DTypeError, residual.dtype() == x.dtype(), "batch_norm: residual is ",
+                residual.dtype(), ", the input ", x.dtype());
+  TESSERA_CHECK(DeviceError, residual.device() == x.device(), "batch_norm: residual is on ",
+                residual.device(), ", the input on ", x.device());
+}
+
 // (C) to the (1, C) statistics of channel_norm; always a copy, so that a later update of the
 // running value does not reach the graph.
 Tensor constant_statistic(const Tensor& running, DType dtype) {
@@ -37,13 +47,14 @@ void move_towards(const Tensor& running, const Tensor& value, double momentum, d
 
 Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
                   const Tensor& running_mean, const Tensor& running_var,
-                  const BatchNormOptions& options) {
+                  const BatchNormOptions& options, const NormEpilogue& epilogue) {
   TESSERA_CHECK(ShapeError, x.rank() >= 2,
                 "batch_norm: expects (..., C) with at least two axes, got ", x.shape());
   const int64_t channels = x.size(-1);
   check_norm_inputs(x, weight, bias, {channels}, options.eps, "batch_norm");
   check_running(x, running_mean, "running_mean");
   check_running(x, running_var, "running_var");
+  check_residual(x, epilogue.residual);
   const int64_t count = channels ? x.numel() / channels : 0;
   const NormLayout layout{1, count, channels, 1};
   const DType dtype = statistics_dtype(x.dtype());
@@ -52,13 +63,13 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
                   "batch_norm: evaluation needs running_mean and running_var");
     Tensor mean = constant_statistic(running_mean, dtype);
     Tensor var = constant_statistic(running_var, dtype);
-    return channel_norm(x, layout, weight, bias, options.eps, mean, var, true);
+    return channel_norm(x, layout, weight, bias, options.eps, mean, var, true, epilogue);
   }
   TESSERA_CHECK(ValueError, count > 1,
                 "batch_norm: training needs more than one value per channel, got input ",
                 x.shape());
   Tensor mean = empty({1, channels}, dtype, x.device()), var = empty_like(mean);
-  Tensor y = channel_norm(x, layout, weight, bias, options.eps, mean, var, false);
+  Tensor y = channel_norm(x, layout, weight, bias, options.eps, mean, var, false, epilogue);
   move_towards(running_mean, mean, options.momentum, 1.0);
   move_towards(running_var, var, options.momentum,
                static_cast<double>(count) / static_cast<double>(count - 1));

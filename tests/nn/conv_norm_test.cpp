@@ -4,10 +4,12 @@
 
 #include <cmath>
 
-#include "autograd/node.h"
+#include "autograd/engine.h"
 #include "nn/init.h"
 #include "ops/pointwise/arithmetic.h"
 #include "ops/random/random.h"
+#include "ops/reduce/sum.h"
+#include "tensor/allocator.h"
 #include "tensor/view.h"
 
 namespace tessera::nn {
@@ -71,6 +73,47 @@ TEST(ConvNorm, RecordsAndTrainsLikeTheLayers) {
   l.norm->eval();
   EXPECT_TRUE(
       fused.forward(l.x, Activation::relu, l.residual).requires_grad());  // recorded: not folded
+}
+
+// The epilogue of the norm is the separate operators to the last bit, so training is too.
+TEST(ConvNorm, GradientsAndStatisticsEqualTheLayers) {
+  for (const bool training : {true, false})
+    for (Activation a : {Activation::none, Activation::relu, Activation::relu6}) {
+      Layers one, two;
+      for (Layers* l : {&one, &two}) {
+        l->norm->train(training);
+        l->x.set_requires_grad(true);
+        l->residual.set_requires_grad(true);
+      }
+      ConvNorm fused(one.conv, one.norm);
+      two.conv->load_state_dict(one.conv->state_dict());
+      const Tensor y = fused.forward(one.x, a, one.residual), want = two.plain(a);
+      expect_near(y, want, 0);
+      backward(sum(y * y));
+      backward(sum(want * want));
+      for (const auto& [p, q] : {std::pair{one.x, two.x},
+                                 {one.residual, two.residual},
+                                 {one.conv->weight, two.conv->weight},
+                                 {one.norm->weight, two.norm->weight},
+                                 {one.norm->bias, two.norm->bias}})
+        expect_near(p.grad(), q.grad(), 0);
+      for (size_t i = 0; i < one.norm->named_buffers().size(); ++i)
+        expect_near(one.norm->named_buffers()[i].tensor, two.norm->named_buffers()[i].tensor, 0);
+      EXPECT_EQ(one.norm->num_batches_tracked.item(), training ? 1 : 0);
+    }
+}
+
+// One operator after the convolution, and no tensor between its input and its result.
+TEST(ConvNorm, TrainingKeepsTwoTensorsPerLayer) {
+  Layers l;
+  ConvNorm fused(l.conv, l.norm);
+  const Tensor warm = fused.forward(l.x, Activation::relu, l.residual);
+  const auto live = [] { return allocator(kCpu).stats().live; };
+  const auto before = live();
+  const Tensor y = fused.forward(l.x, Activation::relu, l.residual);
+  const auto size = [](const Tensor& t) { return static_cast<int64_t>(t.nbytes()); };
+  // The convolution's result and y, each rounded up to a size class, and the statistics.
+  EXPECT_LE(static_cast<int64_t>(live() - before), 2 * size(y) * 5 / 4 + 2048);
 }
 
 TEST(ConvNorm, RefusesAnActivationBeforeTheNorm) {
