@@ -37,6 +37,8 @@ class KernelCall {
   /// Every defined tensor among the arguments in their order, inputs and outputs alike. One that is
   /// passed twice is listed twice.
   std::span<const Tensor* const> tensors() const { return tensors_; }
+  /// Whether the kernel takes tensors()[i] to write it (a non-const reference in its signature).
+  bool writes(size_t i) const { return written_[i]; }
   /// Floating-point operations of the call, multiply and add counted apart; 0 where the slot does
   /// not count them.
   virtual int64_t flops() = 0;
@@ -52,6 +54,7 @@ class KernelCall {
   virtual void invoke() = 0;
 
   std::vector<const Tensor*> tensors_;
+  std::vector<bool> written_;
 
  private:
   friend void observe(KernelCall& call);

@@ -91,7 +91,7 @@ class KernelSlot<R(Args...)>::Call final : public KernelCall {
 
   Call(const KernelSlot& slot, Device device, Arguments arguments)
       : KernelCall(slot, device), typed_slot_(slot), arguments_(std::move(arguments)) {
-    std::apply([&](const auto&... each) { (collect(each), ...); }, arguments_);
+    collect_all(std::index_sequence_for<Args...>{});
   }
   int64_t flops() override {
     return typed_slot_.flops_ ? std::apply(typed_slot_.flops_, arguments_) : 0;
@@ -122,9 +122,19 @@ class KernelSlot<R(Args...)>::Call final : public KernelCall {
     else
       result_ = std::apply(call, arguments_);
   }
+  template <size_t... I>
+  void collect_all(std::index_sequence<I...>) {
+    constexpr auto written = []<class A>(std::type_identity<A>) {
+      return std::is_lvalue_reference_v<A> && !std::is_const_v<std::remove_reference_t<A>>;
+    };
+    (collect(std::get<I>(arguments_), written(std::type_identity<Args>{})), ...);
+  }
   template <class Arg>
-  void collect(const Arg& argument) {
-    const auto add = [&](const Tensor& t) { tensors_.push_back(&t); };
+  void collect(const Arg& argument, bool written) {
+    const auto add = [&](const Tensor& t) {
+      tensors_.push_back(&t);
+      written_.push_back(written);
+    };
     if constexpr (requires { visit_tensors(argument, add); })
       visit_tensors(argument, add);
     else

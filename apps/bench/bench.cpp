@@ -13,6 +13,7 @@
 #include "apps/common/profile.h"
 #include "autograd/engine.h"
 #include "models/registry.h"
+#include "nn/inference_plan.h"
 #include "nn/layers/conv.h"
 #include "nn/layers/linear.h"
 #include "nn/optim/optimizer.h"
@@ -63,10 +64,12 @@ json run_bench(const BenchOptions& o) {
     const KernelSpan span("forward");
     return net->forward(images);
   };
+  std::optional<nn::InferencePlan> plan;
+  if (!o.train) plan.emplace(nn::optimize_for_inference(*net, images));
   const auto step = [&] {
-    if (!o.train) {
-      NoGradGuard no_grad;
-      forward();
+    if (plan) {
+      const KernelSpan span("forward");
+      (*plan)(images);
       return;
     }
     optimizer.zero_grad();
