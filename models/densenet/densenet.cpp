@@ -10,7 +10,6 @@
 #include "nn/layers/linear.h"
 #include "ops/index/concat.h"
 #include "ops/index/view.h"
-#include "ops/pointwise/relu.h"
 #include "ops/pool/adaptive_pool.h"
 #include "ops/pool/avg_pool.h"
 #include "ops/pool/max_pool.h"
@@ -35,7 +34,8 @@ class DenseLayer final : public nn::Module {
     dropout_ = make_module<nn::Dropout>("dropout", config.dropout);
   }
   Tensor forward(const Tensor& x) override {
-    const Tensor y = reduce_->forward(relu(norm1_->forward(x)), Activation::relu);
+    const Tensor y =
+        reduce_->forward(norm1_->forward(x, {.activation = Activation::relu}), Activation::relu);
     return dropout_->forward(conv2_->forward(y));
   }
 
@@ -66,7 +66,8 @@ class Transition final : public nn::Module {
       : norm_(make_module<BatchNorm>("norm", in)),
         conv_(make_module<Conv2d>("conv", in, in / 2, 1, Conv2d::Options{.bias = false})) {}
   Tensor forward(const Tensor& x) override {
-    return avg_pool2d(conv_->forward(relu(norm_->forward(x))), {.kernel = 2});
+    return avg_pool2d(conv_->forward(norm_->forward(x, {.activation = Activation::relu})),
+                      {.kernel = 2});
   }
 
  private:
@@ -96,7 +97,7 @@ class Features final : public nn::Module {
     Tensor y =
         max_pool2d(stem_->forward(x, Activation::relu), {.kernel = 3, .stride = 2, .padding = 1});
     for (const auto& block : blocks_) y = block->forward(y);
-    return relu(norm5_->forward(y));
+    return norm5_->forward(y, {.activation = Activation::relu});
   }
   int64_t channels() const { return channels_; }
 

@@ -8,6 +8,7 @@
 
 #include "autograd/engine.h"
 #include "ops/norm/batch_norm.h"
+#include "ops/norm/channel_norm.h"
 #include "ops/pointwise/arithmetic.h"
 #include "ops/reduce/sum.h"
 #include "tensor/parallel.h"
@@ -239,6 +240,28 @@ TEST(BatchNormEpilogue, HalfTypesAreRoundedOnce) {
       const double unit = dtype == DType::f16 ? 0x1p-11 : 0x1p-8;
       for (size_t i = 0; i < gx.size(); ++i)
         ASSERT_NEAR(gx[i], exact[i], std::abs(exact[i]) * unit + 1e-5);
+    }
+  }
+}
+
+// The shared kernel under layouts that batch_norm has no use for: many entries, groups, one row per
+// entry (layer norm, which has a kernel of its own without an epilogue).
+TEST(BatchNormEpilogue, EveryLayoutOfTheKernelTakesIt) {
+  for (const NormLayout& l : {NormLayout{3, 50, 24, 1}, {5, 31, 24, 8}, {40, 1, 24, 24}}) {
+    const Data d({l.batch, l.spatial, l.channels}, DType::f64);
+    const auto norm = [&](const NormEpilogue& epilogue) {
+      Tensor mean = empty({l.batch, l.groups()}, DType::f64), var = empty_like(mean);
+      return channel_norm(d.x, l, d.weight, d.bias, 1e-5, mean, var, false, epilogue);
+    };
+    for (const Activation a : kActivations) {
+      const Tensors inputs{d.x, d.weight, d.bias, d.residual};
+      const Tensors fused = d.all(norm({d.residual, a}), inputs);
+      const Tensors separate = d.all(activate(norm({}) + d.residual, a), inputs);
+      for (size_t i = 0; i < fused.size(); ++i) {
+        const auto p = fused[i].to_vector<double>(), q = separate[i].to_vector<double>();
+        for (size_t k = 0; k < p.size(); ++k)
+          ASSERT_NEAR(p[k], q[k], 1e-11) << "layout of " << l.batch << " entries, result " << i;
+      }
     }
   }
 }
