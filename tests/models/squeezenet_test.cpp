@@ -73,10 +73,11 @@ TEST(SqueezeNet, OutputShapes) {
   };
   EXPECT_EQ(shapes("1_0", {1, 224, 224, 3}), Shape({1, 13, 13, 512}));
   EXPECT_EQ(shapes("1_1", {1, 224, 224, 3}), Shape({1, 13, 13, 512}));
-  // Pools round up.
-  EXPECT_EQ(shapes("1_0", {2, 29, 64, 3}), Shape({2, 1, 3, 512}));
+  // Pools round up; the first ones are the smallest images.
+  EXPECT_EQ(shapes("1_0", {2, 21, 64, 3}), Shape({2, 1, 3, 512}));
+  EXPECT_EQ(shapes("1_1", {2, 17, 65, 3}), Shape({2, 1, 4, 512}));
   EXPECT_EQ(shapes("1_0", {1, 31, 97, 3}), Shape({1, 1, 5, 512}));
-  EXPECT_EQ(shapes("1_1", {2, 25, 65, 3}), Shape({2, 1, 4, 512}));
+  EXPECT_EQ(shapes("1_1", {1, 27, 65, 3}), Shape({1, 1, 4, 512}));
 }
 
 TEST(SqueezeNet, LogitsAreNotNegative) {
