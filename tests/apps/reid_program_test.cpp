@@ -345,7 +345,9 @@ TEST_F(ReidProgram, ImagesAreFoundFromAnyFolder) {
   const Outcome run =
       run_program("tessera", test(fs::relative(shared_->data), weights(), {"--quiet"}));
   ASSERT_EQ(run.code, 0) << run.err;
-  for (const auto& [part, paths] : read_json(out_ / "images.json").items()) {
+  const json images = read_json(out_ / "images.json");
+  EXPECT_EQ(images.size(), 2u);
+  for (const auto& [part, paths] : images.items()) {
     EXPECT_FALSE(paths.empty()) << part;
     for (const fs::path path : paths) EXPECT_TRUE(path.is_absolute() && fs::exists(path)) << path;
   }
