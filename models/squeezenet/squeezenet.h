@@ -35,6 +35,8 @@ class SqueezeNet final : public nn::Module {
   Tensor forward(const Tensor& x) override;
 
  private:
+  void build(const SqueezeNetConfig& config);
+
   std::shared_ptr<nn::Sequential> features_, classifier_;
 };
 

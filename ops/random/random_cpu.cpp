@@ -45,9 +45,10 @@ void map_unit(const RandomDraw& draw, Tensor& y, bool wide, double half, F&& f) 
 
 void random_uniform_cpu(const RandomDraw& draw, double lo, double hi, Tensor& y) {
   dispatch_float(y.dtype(), "rand", [&]<class T>() {
+    const T end = static_cast<T>(hi), last = std::nextafter(end, static_cast<T>(lo));
     map_unit<T>(draw, y, false, 0, [=](double u) {
       const T v = static_cast<T>(lo + (hi - lo) * u);
-      return v < static_cast<T>(hi) ? v : std::nextafter(static_cast<T>(hi), static_cast<T>(lo));
+      return v < end ? v : last;
     });
   });
 }

@@ -88,6 +88,32 @@ TEST(Random, SameForAnyNumberOfThreads) {
   EXPECT_EQ(one, three);
 }
 
+TEST(Random, InPlaceFormsDrawTheSame) {
+  for (DType dtype : {DType::f32, DType::f64}) {
+    Generator a(4), b(4);
+    const Tensor dense = empty({5, 7}, dtype), base = zeros({7, 5}, dtype);
+    for (Tensor y : {dense, view::permute(base, {1, 0})}) {
+      const uint32_t version = y.version();
+      const auto expect_same = [&](const Tensor& want) {
+        EXPECT_EQ(y.to_vector<double>(), want.to_vector<double>());
+        EXPECT_EQ(a.state(), b.state());
+      };
+      rand_(y, a, {.lo = -1, .hi = 3});
+      expect_same(rand({5, 7}, b, {.lo = -1, .hi = 3, .dtype = dtype}));
+      randn_(y, a, {.mean = 1, .stddev = 2});
+      expect_same(randn({5, 7}, b, {.mean = 1, .stddev = 2, .dtype = dtype}));
+      trunc_normal_(y, a, 0, 1, -1, 2);
+      expect_same(trunc_normal({5, 7}, b, 0, 1, -1, 2, dtype));
+      EXPECT_GE(y.version(), version + 3);
+    }
+  }
+  Generator g(1);
+  Tensor integers = zeros({2}, DType::i64), x = zeros({2});
+  EXPECT_THROW(rand_(integers, g), DTypeError);
+  EXPECT_THROW(randn_(x, g, {.stddev = -1}), ValueError);
+  EXPECT_THROW(trunc_normal_(x, g, 0, 0), ValueError);
+}
+
 TEST(Random, StatisticsOfUniform) {
   Generator g(1);
   for (DType dtype : {DType::f32, DType::f64}) {
