@@ -19,7 +19,7 @@ InceptionV3Config small_config(bool aux = false) {
   return {.num_classes = 5, .aux_logits = aux, .dropout = 0};
 }
 
-// Drawing the initial weights is most of the work: tests that do not care share a network.
+// Tests that do not care how a network begins share one.
 InceptionV3& network(bool aux) {
   static const auto make = [](bool with_aux) {
     auto net = std::make_unique<InceptionV3>(small_config(with_aux));

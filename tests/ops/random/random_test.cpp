@@ -10,6 +10,7 @@
 
 #include "autograd/engine.h"
 #include "ops/random/dropout.h"
+#include "ops/random/random_math.h"
 #include "tensor/parallel.h"
 #include "tensor/view.h"
 
@@ -268,6 +269,22 @@ TEST(DropPath, DropsWholeSamples) {
   }
   EXPECT_NEAR(double(kept), 2400, 120);
   EXPECT_EQ(drop_path(ones({0, 3}), 0.5, true, g).shape(), (Shape{0, 3}));
+}
+
+// erf back again; towards 1 erfc, which keeps its relative precision there.
+TEST(TruncNormal, InverseErrorFunction) {
+  EXPECT_EQ(math::erfinv(0), 0);
+  for (int i = 1; i < 2000; ++i) {
+    const double x = i / 2000.0;
+    EXPECT_NEAR(std::erf(math::erfinv(x)), x, 2e-16 + 4e-16 * x) << x;
+    EXPECT_EQ(math::erfinv(-x), -math::erfinv(x)) << x;
+  }
+  for (int i = 2; i <= 53; ++i) {
+    const double below_one = std::ldexp(1.0, -i);
+    const double back = std::erfc(math::erfinv(1 - below_one));
+    EXPECT_NEAR(back / below_one, 1, 4e-14) << i;  // its slope grows with the result
+  }
+  EXPECT_DOUBLE_EQ(math::erfinv(0.5), 0.47693627620446987338);
 }
 
 TEST(TruncNormal, CutsFarOutStayInside) {
