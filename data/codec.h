@@ -13,8 +13,9 @@ namespace tessera::data {
 enum class ImageFormat { kUnknown, kJpeg, kPng, kBmp, kPnm };
 
 struct DecodeOptions {
-  /// Largest height * width; checked from the header before any pixel memory is allocated.
-  int64_t max_pixels = int64_t{1} << 28;
+  /// Largest height * width; checked from the header before any pixel memory is allocated. A small
+  /// file can claim, and expand to, any size: raise it for files that you trust.
+  int64_t max_pixels = kMaxPixels;
 };
 
 /// The format by content (file names lie: ImageNet has a PNG named .JPEG).

@@ -7,6 +7,10 @@
 
 namespace tessera::data {
 
+/// Most pixels that an image read from a file has unless more are asked for: where Pillow gives up
+/// with a DecompressionBombError. As RGB, 512 MiB.
+inline constexpr int64_t kMaxPixels = 178'956'970;
+
 /// An 8-bit image in host memory: `height` rows of `width` pixels of `channels` interleaved bytes
 /// (HWC, no row padding). channels is 1 (grey), 3 (RGB) or 4 (RGBA).
 struct Image {

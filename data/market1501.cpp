@@ -89,7 +89,7 @@ std::vector<ImageItem> Market1501::items(const std::vector<ReidImage>& images) {
 Market1501 load_market1501(const fs::path& root) {
   Market1501 set;
   std::map<std::string, int64_t> labels;
-  const fs::path train = root / "bounding_box_train";
+  const fs::path train = root / kMarket1501Folders[0];
   for (const auto& [name, path] : list_names(train)) {
     if (name.identity < 0) continue;
     // Identities arrive in order, so the count so far is the rank.
@@ -99,8 +99,8 @@ Market1501 load_market1501(const fs::path& root) {
   }
   TESSERA_CHECK(IoError, !set.train.empty(), train.string(), ": only junk (-1) images in it");
   set.train_identities = static_cast<int64_t>(labels.size());
-  set.query = list_part(root / "query");
-  set.gallery = list_part(root / "bounding_box_test");
+  set.query = list_part(root / kMarket1501Folders[1]);
+  set.gallery = list_part(root / kMarket1501Folders[2]);
   return set;
 }
 

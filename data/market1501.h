@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -29,6 +30,9 @@ struct ReidImage {
   int64_t camera = 0;
   int64_t label = -1;  // class in [0, identities) for training images, otherwise -1
 };
+
+/// The folders of a set: training images, queries, gallery.
+inline constexpr std::array kMarket1501Folders{"bounding_box_train", "query", "bounding_box_test"};
 
 /// A data set in Market-1501's layout.
 struct Market1501 {

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <numbers>
 
+#include "data/market1501.h"
 #include "data/pedestrian_figure.h"
 #include "data/pedestrian_scene.h"
 
@@ -116,14 +117,7 @@ void check_set(const PedestrianSetOptions& o) {
 }
 
 const char* folder_of(PedestrianSplit split) {
-  switch (split) {
-    case PedestrianSplit::kTrain:
-      return "bounding_box_train";
-    case PedestrianSplit::kQuery:
-      return "query";
-    default:
-      return "bounding_box_test";
-  }
+  return kMarket1501Folders[static_cast<size_t>(split)];
 }
 
 }  // namespace
@@ -165,6 +159,11 @@ std::vector<PedestrianItem> pedestrian_items(const PedestrianSetOptions& options
   return items;
 }
 
+std::filesystem::path pedestrian_path(const std::filesystem::path& folder,
+                                      const PedestrianItem& item) {
+  return folder / folder_of(item.split) / item.name;
+}
+
 void write_market1501(const std::filesystem::path& folder, const PedestrianSetOptions& options,
                       const ImageWriter& write,
                       const std::function<void(int64_t done, int64_t total)>& progress) {
@@ -178,7 +177,7 @@ void write_market1501(const std::filesystem::path& folder, const PedestrianSetOp
   }
   for (size_t i = 0; i < items.size(); ++i) {
     const PedestrianItem& item = items[i];
-    write(folder / folder_of(item.split) / item.name,
+    write(pedestrian_path(folder, item),
           render_pedestrian(item.identity, item.camera, item.view, options));
     if (progress) progress(static_cast<int64_t>(i + 1), static_cast<int64_t>(items.size()));
   }

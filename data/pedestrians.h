@@ -48,6 +48,10 @@ struct PedestrianItem {
 /// more than 9999 identities.
 std::vector<PedestrianItem> pedestrian_items(const PedestrianSetOptions& options);
 
+/// Where write_market1501 puts an item below `folder`.
+std::filesystem::path pedestrian_path(const std::filesystem::path& folder,
+                                      const PedestrianItem& item);
+
 /// Writes one encoded image; the extension of the path names the format.
 using ImageWriter = std::function<void(const std::filesystem::path&, const Image&)>;
 

@@ -96,7 +96,6 @@ Image resize_short_side(const Image& image, int64_t size, Filter filter) {
   TESSERA_CHECK(ValueError, size > 0, "resize_short_side: size must be positive, got ", size);
   const int64_t h = image.height, w = image.width;
   // A line of pixels would become as many squares: a small file, gigabytes of memory.
-  constexpr int64_t kMaxPixels = int64_t{1} << 28;
   const double ratio = static_cast<double>(std::max(h, w)) / static_cast<double>(std::min(h, w));
   const double side = static_cast<double>(size);
   TESSERA_CHECK(ValueError, side * side * ratio <= static_cast<double>(kMaxPixels),

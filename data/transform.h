@@ -45,7 +45,7 @@ Image pad(const Image& image, const Padding& padding, PadMode mode = PadMode::kC
 Image flip_horizontal(const Image& image);
 
 /// Scales so that the short side becomes `size` and the long one int(size * long / short).
-/// ValueError if that makes more than 2^28 pixels.
+/// ValueError if that makes more than kMaxPixels pixels.
 Image resize_short_side(const Image& image, int64_t size, Filter filter = Filter::kBilinear);
 
 /// Luma as Pillow's convert("L"): (19595 R + 38470 G + 7471 B + 32768) >> 16. RGB in, 1 channel

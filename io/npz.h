@@ -41,10 +41,11 @@ struct NpyArray {
   bool operator==(const NpyArray&) const = default;
 };
 
-/// Bounds on what a reader accepts, checked before memory is committed.
+/// Bounds on what a reader accepts, checked before memory is committed. A small archive can expand
+/// a thousandfold: raise them for large files that you trust.
 struct NpyLimits {
-  uint64_t max_array_bytes = uint64_t{1} << 33;  ///< one array, uncompressed, header included
-  uint64_t max_total_bytes = uint64_t{1} << 34;  ///< all arrays of an .npz together
+  uint64_t max_array_bytes = uint64_t{1} << 31;  ///< one array, uncompressed, header included
+  uint64_t max_total_bytes = uint64_t{1} << 31;  ///< all arrays of an .npz together
   uint64_t max_entries = uint64_t{1} << 16;
 };
 

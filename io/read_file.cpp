@@ -28,14 +28,28 @@ InputFile::InputFile(const std::filesystem::path& path) : path_(path) {
 
 InputFile::~InputFile() { ::close(fd_); }
 
-void InputFile::read(std::span<std::byte> out) {
+template <class Read>
+void InputFile::read_with(Read read, std::span<std::byte> out) const {
   while (!out.empty()) {
-    const ssize_t n = ::read(fd_, out.data(), out.size());
+    const ssize_t n = read(out);
     if (n < 0 && errno == EINTR) continue;
     TESSERA_CHECK(IoError, n >= 0, path_.string(), ": cannot read: ", std::strerror(errno));
     TESSERA_CHECK(IoError, n > 0, path_.string(), ": ends ", out.size(), " bytes early");
     out = out.subspan(static_cast<size_t>(n));
   }
+}
+
+void InputFile::read(std::span<std::byte> out) {
+  read_with([&](std::span<std::byte> rest) { return ::read(fd_, rest.data(), rest.size()); }, out);
+}
+
+void InputFile::read_at(uint64_t offset, std::span<std::byte> out) const {
+  const uint64_t end = offset + out.size();
+  read_with(
+      [&](std::span<std::byte> rest) {
+        return ::pread(fd_, rest.data(), rest.size(), static_cast<off_t>(end - rest.size()));
+      },
+      out);
 }
 
 std::vector<uint8_t> read_file(const std::filesystem::path& path, uint64_t max_bytes) {

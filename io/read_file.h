@@ -22,8 +22,13 @@ class InputFile {
 
   /// The next out.size() bytes. Throws when fewer are left.
   void read(std::span<std::byte> out);
+  /// The out.size() bytes from `offset` on; read() goes on where it was.
+  void read_at(uint64_t offset, std::span<std::byte> out) const;
 
  private:
+  template <class Read>
+  void read_with(Read read, std::span<std::byte> out) const;
+
   std::filesystem::path path_;
   uint64_t size_ = 0;
   int fd_ = -1;

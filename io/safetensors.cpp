@@ -10,7 +10,6 @@
 #include <string_view>
 
 #include "io/atomic_file.h"
-#include "io/read_file.h"
 #include "tensor/view.h"
 
 namespace tessera::io {
@@ -42,12 +41,7 @@ const char* name_of(DType dtype) {
   return "?";
 }
 
-struct Entry {
-  std::string name;
-  DType dtype;
-  Shape shape;
-  uint64_t begin, end;
-};
+using Entry = SafetensorsFile::Entry;
 
 // A non-negative whole number below 2^62, or an error naming the place.
 uint64_t whole_number(const json& value, const std::string& where) {
@@ -220,27 +214,46 @@ Safetensors parse_safetensors(std::span<const std::byte> content, const std::str
   return out;
 }
 
-Safetensors read_safetensors(const std::filesystem::path& path) {
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
   const std::string name = path.string();
-  InputFile file(path);
-  check_size(file.size(), name);
+  check_size(file_.size(), name);
   std::array<std::byte, 8> prefix;
-  file.read(prefix);
-  std::string text(header_length(prefix, file.size(), name), '\0');
-  file.read(std::as_writable_bytes(std::span(text)));
-  Header header = parse_header(text, file.size() - 8 - text.size(), name);
-  Safetensors out{{}, std::move(header.metadata)};
-  for (const Entry& e : header.entries) out.tensors.emplace_back(e.name, empty(e.shape, e.dtype));
-  // Straight into the tensors, in the order of the data: the file is never in memory beside them.
-  std::vector<size_t> order(header.entries.size());
+  file_.read(prefix);
+  std::string text(header_length(prefix, file_.size(), name), '\0');
+  file_.read(std::as_writable_bytes(std::span(text)));
+  data_ = 8 + text.size();
+  Header header = parse_header(text, file_.size() - data_, name);
+  entries_ = std::move(header.entries);
+  metadata_ = std::move(header.metadata);
+}
+
+void SafetensorsFile::read_into(const Entry& entry, Tensor& target) const {
+  TESSERA_CHECK(ValueError,
+                target.shape() == entry.shape && target.dtype() == entry.dtype &&
+                    target.is_contiguous() && target.device().is_cpu(),
+                "safetensors: '", entry.name, "' ", entry.dtype, entry.shape,
+                " cannot be read into ", target.dtype(), target.shape());
+  file_.read_at(data_ + entry.begin, bytes_of(target));
+  clean_booleans(target);
+  target.bump_version();
+}
+
+Tensor SafetensorsFile::read(const Entry& entry) const {
+  Tensor t = empty(entry.shape, entry.dtype);
+  read_into(entry, t);
+  return t;
+}
+
+Safetensors read_safetensors(const std::filesystem::path& path) {
+  const SafetensorsFile file(path);
+  Safetensors out{{}, file.metadata()};
+  for (const Entry& e : file.entries()) out.tensors.emplace_back(e.name, empty(e.shape, e.dtype));
+  // In the order of the data, which disks like best.
+  std::vector<size_t> order(out.tensors.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::sort(order.begin(), order.end(),
-            [&](size_t a, size_t b) { return header.entries[a].end < header.entries[b].end; });
-  for (const size_t i : order) {
-    Tensor& t = out.tensors[i].second;
-    file.read(bytes_of(t));
-    clean_booleans(t);
-  }
+            [&](size_t a, size_t b) { return file.entries()[a].end < file.entries()[b].end; });
+  for (const size_t i : order) file.read_into(file.entries()[i], out.tensors[i].second);
   return out;
 }
 

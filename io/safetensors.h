@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "io/read_file.h"
 #include "tensor/tensor.h"
 
 namespace tessera::io {
@@ -19,6 +20,36 @@ struct Safetensors {
 
   /// The tensor called `name`, or an undefined one.
   Tensor find(const std::string& name) const;
+};
+
+/// A safetensors file whose header has been read; the tensors follow one at a time, so that the
+/// file need not fit into memory.
+class SafetensorsFile {
+ public:
+  struct Entry {
+    std::string name;
+    DType dtype;
+    Shape shape;
+    uint64_t begin, end;  ///< bytes behind the header
+  };
+
+  /// Throws as read_safetensors, whose checks are all made here.
+  explicit SafetensorsFile(const std::filesystem::path& path);
+
+  /// In the order of the header.
+  const std::vector<Entry>& entries() const { return entries_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+
+  /// Reads `entry` into a new tensor, or into one of its shape and dtype in contiguous host memory
+  /// (ValueError otherwise). IoError when the file has shrunk or cannot be read.
+  Tensor read(const Entry& entry) const;
+  void read_into(const Entry& entry, Tensor& target) const;
+
+ private:
+  InputFile file_;
+  uint64_t data_ = 0;  // where it begins
+  std::vector<Entry> entries_;
+  std::map<std::string, std::string> metadata_;
 };
 
 /// Reads a safetensors file (u64 little-endian header length, JSON header, raw little-endian data).

@@ -22,6 +22,8 @@ ModelInfo classifier(std::string name, Config config, std::string source, int64_
   return {std::move(name), size, std::move(source), [config](const CreateOptions& options) {
             Config c = config;
             c.num_classes = options.num_classes;
+            if constexpr (requires { c.transform_input; })
+              c.transform_input = options.transform_input;
             return std::make_shared<Network>(c);
           }};
 }
@@ -103,9 +105,12 @@ int64_t count_macs(nn::Module& network, const Shape& shape) {
   const bool training = network.training();
   network.eval();
   nn::MacCounter counter;
-  network.forward(zeros(shape, DType::f32));
+  TESSERA_CHECK(ShapeError, shape.rank() > 0, "count_macs: the input needs a batch axis");
+  Shape none = shape;
+  none[0] = 0;
+  network.forward(empty(none));
   network.train(training);
-  return counter.macs();
+  return shape[0] * counter.macs();
 }
 
 std::shared_ptr<nn::Module> create(const std::string& name, const CreateOptions& options) {

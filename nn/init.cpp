@@ -14,7 +14,16 @@ double fan_of(const Tensor& weight, Fan fan) {
   return static_cast<double>(fan == Fan::in ? f.in : f.out);
 }
 
+// What the functions do under a Skip: drawing takes a word for an element of f32, two for f64.
+bool skip(const Tensor& weight, Generator& generator) {
+  if (!Skip::active()) return false;
+  generator.reserve(static_cast<uint64_t>(weight.numel()) * (weight.dtype() == DType::f64 ? 2 : 1));
+  return true;
+}
+
 }  // namespace
+
+Tensor blank(const Shape& shape) { return Skip::active() ? zeros(shape) : empty(shape); }
 
 Fans fans(const Tensor& weight) {
   TESSERA_CHECK(ShapeError, weight.rank() >= 2, "fans: needs at least two axes, got ",
@@ -28,20 +37,26 @@ double gain_relu() { return std::sqrt(2.0); }
 double gain_leaky_relu(double slope) { return std::sqrt(2.0 / (1 + slope * slope)); }
 double gain_tanh() { return 5.0 / 3.0; }
 
-void constant_(Tensor weight, double value) { fill_(weight, value); }
+void constant_(Tensor weight, double value) {
+  if (!Skip::active()) fill_(weight, value);
+}
 
 void uniform_(Tensor weight, double lo, double hi, Generator& generator) {
-  copy_(weight, rand(weight.shape(), generator, {.lo = lo, .hi = hi, .dtype = weight.dtype()}));
+  if (!skip(weight, generator)) rand_(weight, generator, {.lo = lo, .hi = hi});
 }
 
 void normal_(Tensor weight, double mean, double stddev, Generator& generator) {
-  copy_(weight, randn(weight.shape(), generator,
-                      {.mean = mean, .stddev = stddev, .dtype = weight.dtype()}));
+  if (!skip(weight, generator)) randn_(weight, generator, {.mean = mean, .stddev = stddev});
 }
 
 void trunc_normal_(Tensor weight, double mean, double stddev, double lo, double hi,
                    Generator& generator) {
-  copy_(weight, trunc_normal(weight.shape(), generator, mean, stddev, lo, hi, weight.dtype()));
+  if (!skip(weight, generator)) tessera::trunc_normal_(weight, generator, mean, stddev, lo, hi);
+}
+
+void fan_in_uniform_(Tensor tensor, int64_t fan_in, Generator& generator) {
+  const double bound = 1.0 / std::sqrt(static_cast<double>(fan_in));
+  uniform_(tensor, -bound, bound, generator);
 }
 
 void kaiming_normal_(Tensor weight, Fan fan, double gain, Generator& generator) {
@@ -71,6 +86,10 @@ void orthogonal_(Tensor weight, double gain, Generator& generator) {
                 weight.shape());
   const int64_t rows = weight.shape()[0], columns = rows > 0 ? weight.numel() / rows : 0;
   const bool wide = rows <= columns;
+  if (Skip::active()) {
+    generator.reserve(4 * static_cast<uint64_t>(weight.numel()));  // a block for each number
+    return;
+  }
   const auto count = static_cast<size_t>(wide ? rows : columns);
   const auto length = static_cast<size_t>(wide ? columns : rows);
   std::vector<std::vector<double>> q(count, std::vector<double>(length));

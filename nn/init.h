@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "tensor/generator.h"
 #include "tensor/tensor.h"
 
@@ -7,6 +9,26 @@ namespace tessera::nn::init {
 
 // Fill a tensor in place from a generator, unrecorded. Weights are (out, in) or OHWI filters; fans
 // are torch's: fan_in = elements / out, fan_out = out * KH * KW (per group).
+
+/// While one lives, the functions below leave the tensors on its thread as they are and only move
+/// the generator on, as if they had drawn: for a network whose weights come from a file or are
+/// drawn by other rules once it is built, and for one that is only measured. What is drawn
+/// afterwards does not depend on it. They nest.
+class Skip {
+ public:
+  Skip() { ++depth_; }
+  ~Skip() { --depth_; }
+  Skip(const Skip&) = delete;
+  Skip& operator=(const Skip&) = delete;
+  static bool active() { return depth_ > 0; }
+
+ private:
+  static inline thread_local int depth_ = 0;
+};
+
+/// An f32 tensor that one of the functions below is going to fill: undefined values, or zeros while
+/// a Skip lives.
+Tensor blank(const Shape& shape);
 
 enum class Fan { in, out };
 
@@ -26,6 +48,9 @@ void normal_(Tensor weight, double mean, double stddev, Generator& generator = d
 /// Normal redrawn outside [lo, hi] (absolute values), by the inverse of the distribution function.
 void trunc_normal_(Tensor weight, double mean, double stddev, double lo, double hi,
                    Generator& generator = default_generator());
+/// Uniform in +-1 / sqrt(fan_in): what torch's linear and convolution layers start from, biases
+/// too. `fan_in` is the weight's.
+void fan_in_uniform_(Tensor tensor, int64_t fan_in, Generator& generator = default_generator());
 /// std = gain / sqrt(fan). He et al., arXiv 1502.01852.
 void kaiming_normal_(Tensor weight, Fan fan = Fan::in, double gain = gain_relu(),
                      Generator& generator = default_generator());

@@ -4,8 +4,9 @@
 
 namespace tessera::nn {
 
-/// Counts the multiply-adds of the convolution and linear layers that run on this thread while it
-/// lives. Counters nest: the innermost counts.
+/// Counts the multiply-adds per image of the convolution and linear layers that run on this thread
+/// while it lives. They depend on the shapes alone: an empty batch is enough. Counters nest: the
+/// innermost counts.
 class MacCounter {
  public:
   MacCounter() : outer_(current_) { current_ = this; }
@@ -14,7 +15,7 @@ class MacCounter {
   MacCounter& operator=(const MacCounter&) = delete;
 
   int64_t macs() const { return macs_; }
-  /// Called by the layers; does nothing when nobody counts.
+  /// Called by the layers, with what one image of the batch takes; does nothing when nobody counts.
   static void add(int64_t macs) {
     if (current_) current_->macs_ += macs;
   }

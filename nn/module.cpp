@@ -137,9 +137,9 @@ std::vector<std::pair<std::string, Module*>> Module::named_modules() {
 }
 
 LoadReport Module::match(const StateDict& source,
-                         std::vector<std::pair<Tensor, Tensor>>& copies) const {
-  std::unordered_map<std::string, const StateEntry*> given;
-  for (const StateEntry& e : source) given[e.name] = &e;
+                         std::vector<std::pair<Tensor, size_t>>& copies) const {
+  std::unordered_map<std::string, size_t> given;
+  for (size_t i = 0; i < source.size(); ++i) given[source[i].name] = i;
   LoadReport report;
   for (const StateEntry& mine : state_dict()) {
     const auto found = given.find(mine.name);
@@ -148,7 +148,7 @@ LoadReport Module::match(const StateDict& source,
       if (!mine.name.ends_with("num_batches_tracked")) report.missing.push_back(mine.name);
       continue;
     }
-    const Tensor& theirs = found->second->tensor;
+    const Tensor& theirs = source[found->second].tensor;
     if (theirs.shape() != mine.tensor.shape()) {
       report.mismatched.push_back(
           cat(mine.name, ": source ", theirs.shape(), ", module ", mine.tensor.shape()));
@@ -156,7 +156,7 @@ LoadReport Module::match(const StateDict& source,
       report.mismatched.push_back(
           cat(mine.name, ": source ", theirs.dtype(), ", module ", mine.tensor.dtype()));
     } else {
-      copies.emplace_back(mine.tensor, theirs);
+      copies.emplace_back(mine.tensor, found->second);
     }
     given.erase(found);
   }
@@ -166,16 +166,22 @@ LoadReport Module::match(const StateDict& source,
 }
 
 void Module::check_state_dict(const StateDict& source) const {
-  std::vector<std::pair<Tensor, Tensor>> copies;
+  std::vector<std::pair<Tensor, size_t>> copies;
   check_clean(match(source, copies));
 }
 
 LoadReport Module::load_state_dict(const StateDict& source, bool strict) {
-  std::vector<std::pair<Tensor, Tensor>> copies;
-  const LoadReport report = match(source, copies);
+  const auto fill = [&](size_t i, Tensor& target) { copy_(target, source[i].tensor); };
+  return load_state_dict(source, fill, strict);
+}
+
+LoadReport Module::load_state_dict(const StateDict& described,
+                                   const std::function<void(size_t, Tensor&)>& fill, bool strict) {
+  std::vector<std::pair<Tensor, size_t>> copies;
+  const LoadReport report = match(described, copies);
   if (strict) check_clean(report);
   NoGradGuard no_grad;
-  for (auto& [mine, theirs] : copies) copy_(mine, theirs);
+  for (auto& [mine, index] : copies) fill(index, mine);
   return report;
 }
 

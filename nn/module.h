@@ -68,6 +68,12 @@ class Module {
   /// dtype (floating or not) throws ValueError listing all of them, and nothing is changed.
   /// Otherwise what fits is copied.
   LoadReport load_state_dict(const StateDict& source, bool strict = true);
+  /// The same with values that come one at a time, as from a file: of the tensors in `described`
+  /// only shape and dtype are looked at, and fill(i, target) writes entry i into one of this
+  /// module's own. What it throws leaves the entries before as they were filled.
+  LoadReport load_state_dict(const StateDict& described,
+                             const std::function<void(size_t index, Tensor& target)>& fill,
+                             bool strict = true);
   /// Throws what a strict load_state_dict would; changes nothing.
   void check_state_dict(const StateDict& source) const;
 
@@ -112,8 +118,8 @@ class Module {
     bool persistent;
   };
   void check_name(const std::string& name) const;
-  /// Compares `source` with the entries and lists what to copy: (own tensor, given tensor).
-  LoadReport match(const StateDict& source, std::vector<std::pair<Tensor, Tensor>>& copies) const;
+  /// Compares `source` with the entries and lists what to copy: (own tensor, index in `source`).
+  LoadReport match(const StateDict& source, std::vector<std::pair<Tensor, size_t>>& copies) const;
   void collect(const std::string& prefix, StateDict& out,
                const std::function<bool(const Entry&)>& wanted) const;
 

@@ -5,11 +5,24 @@
 
 #include "autograd/node.h"
 #include "models/registry.h"
+#include "nn/init.h"
 #include "nn/io/weights.h"
 #include "ops/reduce/extreme.h"
 #include "tensor/parallel.h"
 
 namespace tessera::apps {
+
+namespace {
+
+std::shared_ptr<nn::Module> create(const models::ModelInfo& info, const std::string& weights) {
+  if (weights.empty()) return info.create({});
+  const nn::init::Skip loaded_below;
+  std::shared_ptr<nn::Module> net = info.create({});
+  nn::io::load_weights(*net, weights);
+  return net;
+}
+
+}  // namespace
 
 nlohmann::json run_cold(const BenchOptions& o, const std::string& weights) {
   const auto now = [] {
@@ -20,8 +33,7 @@ nlohmann::json run_cold(const BenchOptions& o, const std::string& weights) {
   const models::ModelInfo& info = models::find_model(o.model);
   const int64_t height = o.height > 0 ? o.height : info.input_size;
   const int64_t width = o.width > 0 ? o.width : info.input_size;
-  const std::shared_ptr<nn::Module> net = info.create({});
-  if (!weights.empty()) nn::io::load_weights(*net, weights);
+  const std::shared_ptr<nn::Module> net = create(info, weights);
   net->eval();
   const double created = now();
   NoGradGuard no_grad;

@@ -12,6 +12,8 @@ std::atomic<int> g_signal{0};
 std::atomic<bool> g_alive{false};
 static_assert(std::atomic<int>::is_always_lock_free);
 
+constexpr std::array kSignals{SIGINT, SIGTERM, SIGHUP};
+
 extern "C" void on_signal(int number) {
   int none = 0;
   if (g_signal.compare_exchange_strong(none, number)) return;
@@ -36,8 +38,7 @@ void install(int number, struct sigaction& old) {
 InterruptGuard::InterruptGuard() {
   TESSERA_CHECK(Error, !g_alive.exchange(true), "interrupt: another guard is alive");
   try {
-    install(SIGINT, old_int_);
-    install(SIGTERM, old_term_);
+    for (size_t i = 0; i < kSignals.size(); ++i) install(kSignals[i], old_[i]);
   } catch (...) {
     g_alive = false;
     throw;
@@ -45,8 +46,7 @@ InterruptGuard::InterruptGuard() {
 }
 
 InterruptGuard::~InterruptGuard() {
-  sigaction(SIGINT, &old_int_, nullptr);
-  sigaction(SIGTERM, &old_term_, nullptr);
+  for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &old_[i], nullptr);
   g_signal = 0;
   g_alive = false;
 }

@@ -1,13 +1,14 @@
 #pragma once
 
+#include <array>
 #include <csignal>
 
 namespace tessera::apps {
 
-/// While it lives, the first SIGINT or SIGTERM only sets a flag, so that a loop can save its work
-/// and leave; the second one ends the program at once. Signals that were ignored before (nohup)
-/// stay ignored. Destruction restores the former handlers and clears the flag. Only one may live
-/// at a time.
+/// While it lives, the first SIGINT, SIGTERM or SIGHUP (the terminal is gone) only sets a flag, so
+/// that a loop can save its work and leave; the second one ends the program at once. Signals that
+/// were ignored before (nohup) stay ignored. Destruction restores the former handlers and clears
+/// the flag. Only one may live at a time.
 class InterruptGuard {
  public:
   /// Throws Error when another guard lives or a handler cannot be installed.
@@ -24,7 +25,7 @@ class InterruptGuard {
   int exit_code() const;
 
  private:
-  struct sigaction old_int_ = {}, old_term_ = {};
+  std::array<struct sigaction, 3> old_ = {};
 };
 
 }  // namespace tessera::apps

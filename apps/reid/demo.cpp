@@ -3,11 +3,13 @@
 #include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "apps/common/log.h"
 #include "apps/common/report.h"
 #include "apps/reid/trainer.h"
 #include "data/codec.h"
+#include "data/market1501.h"
 #include "data/pedestrians.h"
 #include "io/atomic_file.h"
 #include "tensor/parallel.h"
@@ -28,6 +30,22 @@ std::string percent(double share) {
 
 // Thrown to leave the drawing of images.
 struct Stopped {};
+
+// Images of another set would be trained on and searched with the demo's own; what has its names is
+// drawn anew.
+void check_no_other_images(const std::filesystem::path& folder,
+                           const data::PedestrianSetOptions& set) {
+  std::set<std::filesystem::path> own;
+  for (const data::PedestrianItem& item : data::pedestrian_items(set))
+    own.insert(data::pedestrian_path(folder, item));
+  for (const char* part : data::kMarket1501Folders) {
+    if (!std::filesystem::exists(folder / part)) continue;
+    for (const std::filesystem::path& path : data::list_images(folder / part))
+      TESSERA_CHECK(IoError, own.contains(path), path.string(),
+                    ": does not belong to the demo's own images; remove ", folder.string(),
+                    " or choose another --out");
+  }
+}
 
 void render_set(const std::filesystem::path& folder, const data::PedestrianSetOptions& set,
                 const OutputOptions& output, const StopRequest& stop) {
@@ -148,6 +166,7 @@ json run_reid_demo(const ReidDemoOptions& options, const StopRequest& stop) try 
   train.eval_every = 2;
   train.output = options.output;
 
+  check_no_other_images(train.data, set);
   render_set(train.data, set, options.output, stop);
   const data::RetrievalMetrics untrained = evaluate_untrained(train, train.model, stop);
   log.info("untrained network: Rank@1 ", percent(untrained.rank1), ", mAP ",

@@ -90,7 +90,7 @@ ReidFeatures extract_features(models::ReidNet& net, const ReidModelOptions& mode
   for (const data::ReidImage& image : std::span(images).first(done)) {
     out.labels.push_back(image.identity);
     out.cameras.push_back(image.camera);
-    out.paths.push_back(image.path.string());
+    out.paths.push_back(std::filesystem::absolute(image.path).string());
   }
   return out;
 }

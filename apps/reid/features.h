@@ -16,7 +16,7 @@ struct ReidFeatures {
   int64_t dim = 0;
   std::vector<float> values;  // (rows, dim), unit length
   std::vector<int64_t> labels, cameras;
-  std::vector<std::string> paths;
+  std::vector<std::string> paths;  // absolute
 
   data::RetrievalSet set() const { return {dim, values, labels, cameras}; }
 };

@@ -1,8 +1,10 @@
 #include "apps/reid/weights.h"
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "io/safetensors.h"
+#include "nn/init.h"
 #include "nn/io/weights.h"
 
 namespace tessera::apps {
@@ -30,22 +32,24 @@ void save_reid_weights(const std::filesystem::path& path, models::ReidNet& net,
 std::shared_ptr<models::ReidNet> load_reid_weights(const std::filesystem::path& path,
                                                    const ReidModelOptions& fallback,
                                                    ReidModelOptions& model) {
-  const io::Safetensors file = io::read_safetensors(path);
-  const Tensor classifier = file.find("classifier.classifier.0.weight");
-  TESSERA_CHECK(ValueError, !classifier.defined() || classifier.rank() == 2, path.string(),
-                ": the classifier weight has shape ", classifier.shape(),
+  const io::SafetensorsFile file(path);
+  std::optional<Shape> classifier;
+  for (const io::SafetensorsFile::Entry& e : file.entries())
+    if (e.name == "classifier.classifier.0.weight") classifier = e.shape;
+  TESSERA_CHECK(ValueError, !classifier || classifier->rank() == 2, path.string(),
+                ": the classifier weight has shape ", *classifier,
                 ", expected (classes, features)");
   model = fallback;
-  if (const auto found = file.metadata.find(kModelKey); found != file.metadata.end()) {
+  if (const auto found = file.metadata().find(kModelKey); found != file.metadata().end()) {
     model = described_model(path, found->second);
     // Before anything is built: a false number may ask for any amount of memory.
-    TESSERA_CHECK(ValueError,
-                  classifier.defined() && classifier.shape()[0] == model.net.num_classes,
+    TESSERA_CHECK(ValueError, classifier && (*classifier)[0] == model.net.num_classes,
                   path.string(), ": the stored network description has num_classes ",
                   model.net.num_classes, ", which is not the classifier's number of rows");
-  } else if (classifier.defined()) {
-    model.net.num_classes = classifier.shape()[0];
+  } else if (classifier) {
+    model.net.num_classes = (*classifier)[0];
   }
+  const nn::init::Skip loaded_below;
   auto net = std::make_shared<models::ReidNet>(model.net);
   nn::io::load_weights(*net, path);
   return net;

@@ -138,9 +138,12 @@ DenseNetConfig densenet_config(int depth) {
 
 DenseNet::DenseNet(const DenseNetConfig& config) {
   check(config);
-  const auto features = make_module<Features>("features", config);
-  features_ = features;
-  channels_ = features->channels();
+  {
+    const nn::init::Skip drawn_below;
+    const auto features = make_module<Features>("features", config);
+    features_ = features;
+    channels_ = features->channels();
+  }
   if (config.num_classes > 0) {
     const auto classifier = make_module<nn::Linear>("classifier", channels_, config.num_classes);
     nn::init::constant_(classifier->bias.detach(), 0);

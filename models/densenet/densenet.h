@@ -9,7 +9,7 @@ namespace tessera::models {
 
 /// Densely connected networks with bottlenecks and compression (Huang et al., arXiv 1608.06993,
 /// DenseNet-BC) as torchvision builds them; parameter names are torchvision's. Its oldest weight
-/// files say "norm.1" and "conv.2" where the names are norm1 and conv2.
+/// files say "norm.1" and "conv.2" where the names are norm1 and conv2; load_weights() knows.
 struct DenseNetConfig {
   std::array<int64_t, 4> depths{6, 12, 24, 16};  ///< layers of the blocks
   int64_t stem = 64;                             ///< channels of the first convolution

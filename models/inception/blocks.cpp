@@ -46,7 +46,10 @@ void init_trunc_normal(nn::Module& network, double stddev) {
   for (const auto& [name, module] : network.named_modules()) {
     Tensor weight;
     if (auto* conv = dynamic_cast<nn::Conv2d*>(module)) weight = conv->weight;
-    if (auto* linear = dynamic_cast<nn::Linear*>(module)) weight = linear->weight;
+    if (auto* linear = dynamic_cast<nn::Linear*>(module)) {
+      weight = linear->weight;
+      nn::init::fan_in_uniform_(linear->bias.detach(), weight.shape()[1]);
+    }
     if (weight.defined()) nn::init::trunc_normal_(weight.detach(), 0, stddev, -2, 2);
   }
 }

@@ -31,7 +31,7 @@ Tensor imagenet_to_symmetric(const Tensor& x);
 void check_images(const Tensor& x, std::string_view network, int64_t smallest);
 
 /// Draws the weights of all convolutions and linear layers below `network` from a normal
-/// distribution cut at +-2. The biases of the linear layers stay as they are.
+/// distribution cut at +-2, and the biases of the linear layers as these do by themselves.
 void init_trunc_normal(nn::Module& network, double stddev);
 
 }  // namespace tessera::models

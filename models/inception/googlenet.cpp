@@ -1,6 +1,7 @@
 #include "models/inception/googlenet.h"
 
 #include "models/inception/blocks.h"
+#include "nn/init.h"
 #include "ops/index/concat.h"
 #include "ops/index/view.h"
 #include "ops/pointwise/relu.h"
@@ -60,6 +61,12 @@ class AuxHead final : public nn::Module {
 GoogLeNet::GoogLeNet(const GoogLeNetConfig& config) : config_(config) {
   TESSERA_CHECK(ValueError, config.num_classes >= 0,
                 "GoogLeNet: num_classes must not be negative, got ", config.num_classes);
+  build();
+  init_trunc_normal(*this, 0.01);
+}
+
+void GoogLeNet::build() {
+  const nn::init::Skip drawn_afterwards;
   const auto add = [this](nn::Sequential& part, const std::string& name, nn::ModulePtr module) {
     part.push_back(name, add_module(name, std::move(module)));
   };
@@ -71,7 +78,7 @@ GoogLeNet::GoogLeNet(const GoogLeNetConfig& config) : config_(config) {
   const auto halve = [](int64_t kernel) {
     return max_pool({.kernel = kernel, .stride = 2, .ceil_mode = true});
   };
-  const bool aux = config.aux_logits && config.num_classes > 0;
+  const bool aux = config_.aux_logits && config_.num_classes > 0;
   add(to_4a_, "conv1", std::make_shared<ConvBlock>(3, 64, 7, 2, 3));
   add(to_4a_, "maxpool1", halve(3));
   add(to_4a_, "conv2", std::make_shared<ConvBlock>(64, 64, 1));
@@ -89,12 +96,11 @@ GoogLeNet::GoogLeNet(const GoogLeNetConfig& config) : config_(config) {
   add_block(to_5b_, "5a", {256, 160, 320, 32, 128, 128});
   add_block(to_5b_, "5b", {384, 192, 384, 48, 128, 128});
   if (aux) {
-    aux1_ = make_module<AuxHead>("aux1", 512, config);
-    aux2_ = make_module<AuxHead>("aux2", 528, config);
+    aux1_ = make_module<AuxHead>("aux1", 512, config_);
+    aux2_ = make_module<AuxHead>("aux2", 528, config_);
   }
-  dropout_ = make_module<nn::Dropout>("dropout", config.dropout);
-  if (config.num_classes > 0) fc_ = make_module<nn::Linear>("fc", channels, config.num_classes);
-  init_trunc_normal(*this, 0.01);
+  dropout_ = make_module<nn::Dropout>("dropout", config_.dropout);
+  if (config_.num_classes > 0) fc_ = make_module<nn::Linear>("fc", channels, config_.num_classes);
 }
 
 Tensor GoogLeNet::prepare(const Tensor& x) const {

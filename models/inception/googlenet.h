@@ -44,6 +44,7 @@ class GoogLeNet final : public nn::Module {
  private:
   Tensor prepare(const Tensor& x) const;
   Tensor classify(const Tensor& features);
+  void build();
 
   GoogLeNetConfig config_;
   nn::Sequential to_4a_, to_4d_, to_5b_;  // parts of the trunk; their modules are children of this

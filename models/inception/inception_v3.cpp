@@ -152,6 +152,14 @@ class AuxHead final : public nn::Module {
 InceptionV3::InceptionV3(const InceptionV3Config& config) : config_(config) {
   TESSERA_CHECK(ValueError, config.num_classes >= 0,
                 "InceptionV3: num_classes must not be negative, got ", config.num_classes);
+  build();
+  init_trunc_normal(*this, 0.1);
+  if (auto* aux = dynamic_cast<AuxHead*>(aux_.get()))
+    nn::init::trunc_normal_(aux->fc().weight.detach(), 0, 0.001, -2, 2);
+}
+
+void InceptionV3::build() {
+  const nn::init::Skip drawn_afterwards;
   const auto add = [this](nn::Sequential& part, const std::string& name, nn::ModulePtr module) {
     part.push_back(name, add_module(name, std::move(module)));
   };
@@ -177,17 +185,13 @@ InceptionV3::InceptionV3(const InceptionV3Config& config) : config_(config) {
   add_mixed(to_6e_, "6c", mixed_6b(160));
   add_mixed(to_6e_, "6d", mixed_6b(160));
   add_mixed(to_6e_, "6e", mixed_6b(192));
-  std::shared_ptr<AuxHead> aux;
-  if (config.aux_logits && config.num_classes > 0)
-    aux = make_module<AuxHead>("AuxLogits", channels, config.num_classes);
-  aux_ = aux;
+  if (config_.aux_logits && config_.num_classes > 0)
+    aux_ = make_module<AuxHead>("AuxLogits", channels, config_.num_classes);
   add_mixed(to_7c_, "7a", mixed_7a());
   add_mixed(to_7c_, "7b", mixed_7b());
   add_mixed(to_7c_, "7c", mixed_7b());
-  dropout_ = make_module<nn::Dropout>("dropout", config.dropout);
-  if (config.num_classes > 0) fc_ = make_module<nn::Linear>("fc", channels, config.num_classes);
-  init_trunc_normal(*this, 0.1);
-  if (aux) nn::init::trunc_normal_(aux->fc().weight.detach(), 0, 0.001, -2, 2);
+  dropout_ = make_module<nn::Dropout>("dropout", config_.dropout);
+  if (config_.num_classes > 0) fc_ = make_module<nn::Linear>("fc", channels, config_.num_classes);
 }
 
 Tensor InceptionV3::prepare(const Tensor& x, int64_t smallest) const {

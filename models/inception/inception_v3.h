@@ -42,6 +42,7 @@ class InceptionV3 final : public nn::Module {
  private:
   Tensor prepare(const Tensor& x, int64_t smallest) const;
   Tensor classify(const Tensor& features);
+  void build();
 
   InceptionV3Config config_;
   nn::Sequential to_6e_, to_7c_;  // parts of the trunk; their modules are children of this

@@ -93,6 +93,12 @@ void initialize(nn::Module& network) {
 
 MobileNetV2::MobileNetV2(const MobileNetV2Config& config) {
   check(config);
+  build(config);
+  initialize(*this);
+}
+
+void MobileNetV2::build(const MobileNetV2Config& config) {
+  const nn::init::Skip drawn_afterwards;
   features_ = make_module<nn::Sequential>("features");
   const auto add_block = [&](int64_t out, int64_t kernel, int64_t stride) {
     features_->push_back(std::make_shared<ConvBlock>(channels_, out, kernel, stride, 1));
@@ -111,7 +117,6 @@ MobileNetV2::MobileNetV2(const MobileNetV2Config& config) {
   classifier_ = make_module<nn::Sequential>("classifier");
   classifier_->push_back(std::make_shared<nn::Dropout>(config.dropout));
   classifier_->push_back(std::make_shared<nn::Linear>(channels_, config.num_classes));
-  initialize(*this);
 }
 
 Tensor MobileNetV2::forward(const Tensor& x) {

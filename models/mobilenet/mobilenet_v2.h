@@ -38,6 +38,8 @@ class MobileNetV2 final : public nn::Module {
   int64_t feature_channels() const { return channels_; }
 
  private:
+  void build(const MobileNetV2Config& config);
+
   std::shared_ptr<nn::Sequential> features_, classifier_;
   int64_t channels_ = 3;  // of what has been built so far, in the end of the features
 };

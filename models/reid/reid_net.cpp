@@ -24,6 +24,12 @@ ResNetConfig backbone_config(const ReidConfig& config) {
           config.backbone, "'"));
 }
 
+// A linear layer that the head draws.
+std::shared_ptr<nn::Linear> add_linear(nn::Sequential& block, int64_t in, int64_t out) {
+  const nn::init::Skip drawn_by_the_caller;
+  return block.emplace<nn::Linear>(std::to_string(block.size()), in, out);
+}
+
 }  // namespace
 
 ReidHead::ReidHead(int64_t in, const ReidConfig& config) {
@@ -31,7 +37,7 @@ ReidHead::ReidHead(int64_t in, const ReidConfig& config) {
   int64_t width = in;
   if (config.bottleneck > 0) {
     width = config.bottleneck;
-    reduce_ = block->emplace<nn::Linear>(std::to_string(block->size()), in, width);
+    reduce_ = add_linear(*block, in, width);
     nn::init::kaiming_normal_(reduce_->weight.detach(), nn::init::Fan::out);
     nn::init::constant_(reduce_->bias.detach(), 0);
   }
@@ -40,7 +46,7 @@ ReidHead::ReidHead(int64_t in, const ReidConfig& config) {
   if (config.dropout > 0)
     dropout_ = block->emplace<nn::Dropout>(std::to_string(block->size()), config.dropout);
   auto last = make_module<nn::Sequential>("classifier");
-  classifier_ = last->emplace<nn::Linear>("0", width, config.num_classes);
+  classifier_ = add_linear(*last, width, config.num_classes);
   nn::init::normal_(classifier_->weight.detach(), 0, 1e-4);
   nn::init::constant_(classifier_->bias.detach(), 0);
 }

@@ -87,12 +87,15 @@ ResNet::ResNet(const ResNetConfig& config) {
                 config.bottleneck || (config.groups == 1 && config.width_per_group == 64),
                 "ResNet: only bottleneck blocks have groups and a width, got groups ",
                 config.groups, " and width_per_group ", config.width_per_group);
-  const auto conv1 = make_module<Conv2d>("conv1", 3, 64, 7,
-                                         Conv2d::Options{.stride = 2, .padding = 3, .bias = false});
-  stem_.emplace(conv1, make_module<BatchNorm>("bn1", 64));
-  for (int stage = 0; stage < 4; ++stage)
-    layers_[static_cast<size_t>(stage)] =
-        add_module("layer" + std::to_string(stage + 1), make_stage(config, stage));
+  {
+    const nn::init::Skip drawn_below;
+    const auto conv1 = make_module<Conv2d>(
+        "conv1", 3, 64, 7, Conv2d::Options{.stride = 2, .padding = 3, .bias = false});
+    stem_.emplace(conv1, make_module<BatchNorm>("bn1", 64));
+    for (int stage = 0; stage < 4; ++stage)
+      layers_[static_cast<size_t>(stage)] =
+          add_module("layer" + std::to_string(stage + 1), make_stage(config, stage));
+  }
   if (config.num_classes > 0) fc_ = make_module<nn::Linear>("fc", channels_, config.num_classes);
   for (const auto& [name, module] : named_modules())
     if (auto* conv = dynamic_cast<Conv2d*>(module))

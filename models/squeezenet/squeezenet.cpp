@@ -51,6 +51,22 @@ SqueezeNet::SqueezeNet(const SqueezeNetConfig& config) {
                 "SqueezeNet: every group needs a fire module");
   TESSERA_CHECK(ValueError, config.num_classes > 0,
                 "SqueezeNet: num_classes must be positive, got ", config.num_classes);
+  build(config);
+  const nn::Module* last = classifier_->children().back().second.get();
+  for (const auto& [name, module] : named_modules()) {
+    auto* conv = dynamic_cast<Conv2d*>(module);
+    if (!conv) continue;
+    if (conv == last) {
+      nn::init::normal_(conv->weight.detach(), 0, 0.01);
+    } else {
+      nn::init::kaiming_uniform_(conv->weight.detach());
+    }
+    nn::init::constant_(conv->bias.detach(), 0);
+  }
+}
+
+void SqueezeNet::build(const SqueezeNetConfig& config) {
+  const nn::init::Skip drawn_afterwards;
   features_ = make_module<nn::Sequential>("features");
   features_->emplace<Conv2d>("0", 3, config.stem_channels, config.stem_kernel,
                              Conv2d::Options{.stride = 2, .activation = Activation::relu});
@@ -65,18 +81,8 @@ SqueezeNet::SqueezeNet(const SqueezeNetConfig& config) {
   }
   classifier_ = make_module<nn::Sequential>("classifier");
   classifier_->emplace<nn::Dropout>("0", config.dropout);
-  const auto last = classifier_->emplace<Conv2d>("1", channels, config.num_classes, 1,
-                                                 Conv2d::Options{.activation = Activation::relu});
-  for (const auto& [name, module] : named_modules()) {
-    auto* conv = dynamic_cast<Conv2d*>(module);
-    if (!conv) continue;
-    if (conv == last.get()) {
-      nn::init::normal_(conv->weight.detach(), 0, 0.01);
-    } else {
-      nn::init::kaiming_uniform_(conv->weight.detach());
-    }
-    nn::init::constant_(conv->bias.detach(), 0);
-  }
+  classifier_->emplace<Conv2d>("1", channels, config.num_classes, 1,
+                               Conv2d::Options{.activation = Activation::relu});
 }
 
 Tensor SqueezeNet::forward(const Tensor& x) {

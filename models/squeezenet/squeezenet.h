@@ -28,13 +28,15 @@ class SqueezeNet final : public nn::Module {
   /// Throws ValueError for a group without modules, num_classes < 1 or a dropout outside [0, 1].
   explicit SqueezeNet(const SqueezeNetConfig& config);
 
-  /// (N, H, W, 3) to (N, h, w, 512), about H/16 by W/16. ShapeError for images in which a pool has
-  /// no window.
+  /// (N, H, W, 3) to (N, h, w, 512), about H/16 by W/16. H, W >= 21 in version 1_0, 17 in
+  /// 1_1: ShapeError for images in which a pool has no window.
   Tensor features(const Tensor& x) { return features_->forward(x); }
   /// (N, H, W, 3) to logits (N, num_classes).
   Tensor forward(const Tensor& x) override;
 
  private:
+  void build(const SqueezeNetConfig& config);
+
   std::shared_ptr<nn::Sequential> features_, classifier_;
 };
 

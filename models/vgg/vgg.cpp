@@ -100,16 +100,19 @@ Vgg::Vgg(const VggConfig& config) {
   TESSERA_CHECK(ValueError, config.num_classes > 0 && config.hidden > 0,
                 "VGG: num_classes and hidden must be positive, got ", config.num_classes, " and ",
                 config.hidden);
-  features_ = make_module<Features>("features", config);
-  classifier_ = make_module<nn::Sequential>("classifier");
-  const auto add_hidden = [&](int64_t in) {
-    classifier_->push_back(std::make_shared<nn::Linear>(in, config.hidden));
-    classifier_->push_back(std::make_shared<nn::Lambda>(relu));
-    classifier_->push_back(std::make_shared<nn::Dropout>(config.dropout));
-  };
-  add_hidden(kChannels.back() * kMap * kMap);
-  add_hidden(config.hidden);
-  classifier_->push_back(std::make_shared<nn::Linear>(config.hidden, config.num_classes));
+  {
+    const nn::init::Skip drawn_below;
+    features_ = make_module<Features>("features", config);
+    classifier_ = make_module<nn::Sequential>("classifier");
+    const auto add_hidden = [&](int64_t in) {
+      classifier_->push_back(std::make_shared<nn::Linear>(in, config.hidden));
+      classifier_->push_back(std::make_shared<nn::Lambda>(relu));
+      classifier_->push_back(std::make_shared<nn::Dropout>(config.dropout));
+    };
+    add_hidden(kChannels.back() * kMap * kMap);
+    add_hidden(config.hidden);
+    classifier_->push_back(std::make_shared<nn::Linear>(config.hidden, config.num_classes));
+  }
   initialize(*this);
 }
 

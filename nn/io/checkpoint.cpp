@@ -13,9 +13,10 @@ using nlohmann::json;
 constexpr const char* kKey = "tessera.checkpoint";
 constexpr int kVersion = 1;
 
-json parse_header(const tessera::io::Safetensors& file, const std::filesystem::path& path) {
-  const auto found = file.metadata.find(kKey);
-  TESSERA_CHECK(IoError, found != file.metadata.end(), path.string(),
+json parse_header(const std::map<std::string, std::string>& metadata,
+                  const std::filesystem::path& path) {
+  const auto found = metadata.find(kKey);
+  TESSERA_CHECK(IoError, found != metadata.end(), path.string(),
                 ": is a weight file, not a training checkpoint");
   const json header = json::parse(found->second, nullptr, false);
   TESSERA_CHECK(IoError,
@@ -59,7 +60,7 @@ void save_checkpoint(const std::filesystem::path& path, const TrainingState& sta
 
 void load_checkpoint(const std::filesystem::path& path, TrainingState& state) {
   const tessera::io::Safetensors file = tessera::io::read_safetensors(path);
-  const json header = parse_header(file, path);
+  const json header = parse_header(file.metadata, path);
   try {
     // All that can be found wrong is found before anything changes.
     json progress = header["progress"];
@@ -95,7 +96,7 @@ void load_checkpoint(const std::filesystem::path& path, TrainingState& state) {
 }
 
 json read_checkpoint_progress(const std::filesystem::path& path) {
-  return parse_header(tessera::io::read_safetensors(path), path)["progress"];
+  return parse_header(tessera::io::SafetensorsFile(path).metadata(), path)["progress"];
 }
 
 }  // namespace tessera::nn::io

@@ -13,9 +13,10 @@ namespace tessera::nn::io {
 void save_weights(const Module& module, const std::filesystem::path& path,
                   const std::map<std::string, std::string>& metadata = {});
 
-/// Reads a safetensors file into the module (load_state_dict's rules and errors, prefixed with the
-/// file's name). Prefixes left by wrappers ("module.", "_orig_mod.") are removed when all names
-/// have them.
+/// Reads a safetensors file into the module, one tensor at a time (load_state_dict's rules and
+/// errors, prefixed with the file's name). Prefixes left by wrappers ("module.", "_orig_mod.") are
+/// removed when all names have them, and the first DenseNet files' "denselayer1.norm.2" is read as
+/// "denselayer1.norm2". An IoError in the middle of the data leaves the module partly loaded.
 LoadReport load_weights(Module& module, const std::filesystem::path& path, bool strict = true);
 
 }  // namespace tessera::nn::io

@@ -1,8 +1,5 @@
 #include "nn/layers/conv.h"
 
-#include <algorithm>
-#include <cmath>
-
 #include "autograd/node.h"
 #include "nn/init.h"
 #include "nn/mac_counter.h"
@@ -15,19 +12,20 @@ void check_groups(const char* what, int64_t in, int64_t out, int64_t groups) {
                 ": groups=", groups, " must divide ", in, " input and ", out, " output channels");
 }
 
-void init_uniform(Tensor& weight, Tensor& bias) {
-  const double bound = 1.0 / std::sqrt(static_cast<double>(init::fans(weight).in));
-  init::uniform_(weight.detach(), -bound, bound);
-  if (bias.defined()) init::uniform_(bias.detach(), -bound, bound);
+void draw(Tensor& weight, Tensor& bias) {
+  const int64_t fan_in = init::fans(weight).in;
+  init::fan_in_uniform_(weight.detach(), fan_in);
+  if (bias.defined()) init::fan_in_uniform_(bias.detach(), fan_in);
 }
 
 }  // namespace
 
 Conv2d::Conv2d(int64_t in, int64_t out, Size2 kernel, Options o) : options(o) {
   check_groups("Conv2d", in, out, o.groups);
-  weight = add_parameter("weight", empty({out, kernel.h, kernel.w, in / o.groups}), Layout::filter);
-  if (o.bias) bias = add_parameter("bias", empty({out}));
-  init_uniform(weight, bias);
+  weight = add_parameter("weight", init::blank({out, kernel.h, kernel.w, in / o.groups}),
+                         Layout::filter);
+  if (o.bias) bias = add_parameter("bias", init::blank({out}));
+  draw(weight, bias);
 }
 
 Tensor Conv2d::forward(const Tensor& x) {
@@ -39,19 +37,20 @@ Tensor Conv2d::forward(const Tensor& x) {
   const Tensor y =
       fuse ? conv2d_fused(x, weight, {.bias = bias, .activation = options.activation}, geometry)
            : activate(conv2d(x, weight, bias, geometry), options.activation);
-  MacCounter::add(y.numel() / std::max<int64_t>(y.shape()[3], 1) * weight.numel());
+  MacCounter::add(y.shape()[1] * y.shape()[2] * weight.numel());
   return y;
 }
 
 ConvTranspose2d::ConvTranspose2d(int64_t in, int64_t out, Size2 kernel, Options o) : options(o) {
   check_groups("ConvTranspose2d", in, out, o.groups);
-  weight = add_parameter("weight", empty({in, kernel.h, kernel.w, out / o.groups}), Layout::filter);
-  if (o.bias) bias = add_parameter("bias", empty({out}));
-  init_uniform(weight, bias);
+  weight = add_parameter("weight", init::blank({in, kernel.h, kernel.w, out / o.groups}),
+                         Layout::filter);
+  if (o.bias) bias = add_parameter("bias", init::blank({out}));
+  draw(weight, bias);
 }
 
 Tensor ConvTranspose2d::forward(const Tensor& x) {
-  MacCounter::add(x.numel() / std::max<int64_t>(x.shape()[3], 1) * weight.numel());
+  MacCounter::add(x.shape()[1] * x.shape()[2] * weight.numel());
   return conv_transpose2d(x, weight, bias,
                           {.stride = options.stride,
                            .padding = options.padding,

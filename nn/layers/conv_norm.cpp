@@ -1,7 +1,5 @@
 #include "nn/layers/conv_norm.h"
 
-#include <algorithm>
-
 #include "autograd/node.h"
 #include "nn/mac_counter.h"
 #include "ops/index/view.h"
@@ -61,7 +59,7 @@ Tensor ConvNorm::forward(const Tensor& x, Activation activation, const Tensor& r
                                  .padding = conv_->options.padding,
                                  .dilation = conv_->options.dilation,
                                  .groups = conv_->options.groups});
-  MacCounter::add(y.numel() / std::max<int64_t>(y.shape()[3], 1) * f.weight.numel());
+  MacCounter::add(y.shape()[1] * y.shape()[2] * f.weight.numel());
   return y;
 }
 

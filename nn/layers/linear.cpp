@@ -1,7 +1,5 @@
 #include "nn/layers/linear.h"
 
-#include <cmath>
-
 #include "nn/init.h"
 #include "nn/mac_counter.h"
 #include "ops/linalg/matmul.h"
@@ -9,17 +7,19 @@
 namespace tessera::nn {
 
 Linear::Linear(int64_t in, int64_t out, bool with_bias) {
-  const double bound = 1.0 / std::sqrt(static_cast<double>(in));
-  weight = add_parameter("weight", empty({out, in}));
-  init::uniform_(weight.detach(), -bound, bound);
+  weight = add_parameter("weight", init::blank({out, in}));
+  init::fan_in_uniform_(weight.detach(), in);
   if (!with_bias) return;
-  bias = add_parameter("bias", empty({out}));
-  init::uniform_(bias.detach(), -bound, bound);
+  bias = add_parameter("bias", init::blank({out}));
+  init::fan_in_uniform_(bias.detach(), in);
 }
 
 Tensor Linear::forward(const Tensor& x) {
-  MacCounter::add(x.numel() * weight.shape()[0]);
-  return linear(x, weight, bias);
+  const Tensor y = linear(x, weight, bias);
+  int64_t rows = 1;  // of one image
+  for (int axis = 1; axis + 1 < x.rank(); ++axis) rows *= x.shape()[axis];
+  MacCounter::add(rows * weight.numel());
+  return y;
 }
 
 }  // namespace tessera::nn

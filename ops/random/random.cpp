@@ -15,6 +15,20 @@ void check_dtype(DType dtype, std::string_view op) {
 /// Words for n elements that take one word in f32 and two in f64.
 int64_t words_for(int64_t n, DType dtype) { return dtype == DType::f64 ? 2 * n : n; }
 
+/// Runs `kernel(draw, target)` on memory in row-major order: y's own or, where y is strided, beside
+/// it.
+template <class Kernel>
+void draw_into(Tensor& y, Generator& generator, Kernel&& kernel) {
+  const RandomDraw draw = RandomDraw::reserve(generator, words_for(y.numel(), y.dtype()));
+  if (!y.is_contiguous()) {
+    Tensor dense = empty_like(y);
+    kernel(draw, dense);
+    return copy_(y, dense);
+  }
+  kernel(draw, y);
+  y.bump_version();
+}
+
 }  // namespace
 
 RandomDraw RandomDraw::reserve(Generator& generator, int64_t words) {
@@ -22,33 +36,49 @@ RandomDraw RandomDraw::reserve(Generator& generator, int64_t words) {
   return {before.seed, before.stream, generator.reserve(static_cast<uint64_t>(words))};
 }
 
-Tensor rand(const Shape& shape, Generator& generator, const UniformOptions& o) {
-  check_dtype(o.dtype, "rand");
+void rand_(Tensor& y, Generator& generator, const UniformOptions& o) {
+  check_dtype(y.dtype(), "rand");
   TESSERA_CHECK(ValueError, std::isfinite(o.lo) && std::isfinite(o.hi) && o.lo < o.hi,
                 "rand: needs finite lo < hi, got ", o.lo, " and ", o.hi);
+  draw_into(y, generator, [&](const RandomDraw& draw, Tensor& out) {
+    kernel::random_uniform(out.device(), draw, o.lo, o.hi, out);
+  });
+}
+
+void randn_(Tensor& y, Generator& generator, const NormalOptions& o) {
+  check_dtype(y.dtype(), "randn");
+  TESSERA_CHECK(ValueError, o.stddev >= 0, "randn: stddev must not be negative, got ", o.stddev);
+  draw_into(y, generator, [&](const RandomDraw& draw, Tensor& out) {
+    kernel::random_normal(out.device(), draw, o.mean, o.stddev, out);
+  });
+}
+
+void trunc_normal_(Tensor& y, Generator& generator, double mean, double stddev, double lo,
+                   double hi) {
+  check_dtype(y.dtype(), "trunc_normal");
+  TESSERA_CHECK(ValueError, stddev > 0, "trunc_normal: stddev must be positive, got ", stddev);
+  TESSERA_CHECK(ValueError, lo < hi, "trunc_normal: needs lo < hi, got ", lo, " and ", hi);
+  draw_into(y, generator, [&](const RandomDraw& draw, Tensor& out) {
+    kernel::random_trunc_normal(out.device(), draw, mean, stddev, lo, hi, out);
+  });
+}
+
+Tensor rand(const Shape& shape, Generator& generator, const UniformOptions& o) {
   Tensor y = empty(shape, o.dtype);
-  const RandomDraw draw = RandomDraw::reserve(generator, words_for(y.numel(), o.dtype));
-  kernel::random_uniform(y.device(), draw, o.lo, o.hi, y);
+  rand_(y, generator, o);
   return y;
 }
 
 Tensor randn(const Shape& shape, Generator& generator, const NormalOptions& o) {
-  check_dtype(o.dtype, "randn");
-  TESSERA_CHECK(ValueError, o.stddev >= 0, "randn: stddev must not be negative, got ", o.stddev);
   Tensor y = empty(shape, o.dtype);
-  const RandomDraw draw = RandomDraw::reserve(generator, words_for(y.numel(), o.dtype));
-  kernel::random_normal(y.device(), draw, o.mean, o.stddev, y);
+  randn_(y, generator, o);
   return y;
 }
 
 Tensor trunc_normal(const Shape& shape, Generator& generator, double mean, double stddev, double lo,
                     double hi, DType dtype) {
-  check_dtype(dtype, "trunc_normal");
-  TESSERA_CHECK(ValueError, stddev > 0, "trunc_normal: stddev must be positive, got ", stddev);
-  TESSERA_CHECK(ValueError, lo < hi, "trunc_normal: needs lo < hi, got ", lo, " and ", hi);
   Tensor y = empty(shape, dtype);
-  const RandomDraw draw = RandomDraw::reserve(generator, words_for(y.numel(), dtype));
-  kernel::random_trunc_normal(y.device(), draw, mean, stddev, lo, hi, y);
+  trunc_normal_(y, generator, mean, stddev, lo, hi);
   return y;
 }
 

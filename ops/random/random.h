@@ -52,6 +52,13 @@ Tensor bernoulli(double p, const Shape& shape, Generator& generator, DType dtype
 /// not differentiated. Values outside [0, 1] act as 0 or 1, NaN as 0.
 Tensor bernoulli(const Tensor& probabilities, Generator& generator);
 
+/// The same numbers into memory that is there: what rand, randn and trunc_normal of y's shape and
+/// dtype give, whatever y's strides. Not recorded. `options.dtype` is not looked at.
+void rand_(Tensor& y, Generator& generator, const UniformOptions& options = {});
+void randn_(Tensor& y, Generator& generator, const NormalOptions& options = {});
+void trunc_normal_(Tensor& y, Generator& generator, double mean = 0, double stddev = 1,
+                   double lo = -2, double hi = 2);
+
 /// A permutation of 0 ... n - 1, i64: the order of n keys of two words each, ties by position.
 Tensor randperm(int64_t n, Generator& generator);
 

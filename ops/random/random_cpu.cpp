@@ -36,18 +36,21 @@ void map_unit(const RandomDraw& draw, Tensor& y, bool wide, double half, F&& f) 
     });
   } else {
     cpu::for_each_word_run<1>(draw, n, [=](const uint32_t* w, int64_t first, int64_t count) {
+      const auto local = f;  // not behind the closure's pointer, or the loop is not vectorised
+      const int shift = wide ? 0 : 8;
+      const double step = wide ? 0x1p-32 : 0x1p-24, above = half;
       for (int64_t k = 0; k < count; ++k)
-        out[first + k] = static_cast<T>(f(wide ? (static_cast<double>(w[k]) + half) * 0x1p-32
-                                               : static_cast<double>(w[k] >> 8) * 0x1p-24));
+        out[first + k] = static_cast<T>(local((static_cast<double>(w[k] >> shift) + above) * step));
     });
   }
 }
 
 void random_uniform_cpu(const RandomDraw& draw, double lo, double hi, Tensor& y) {
   dispatch_float(y.dtype(), "rand", [&]<class T>() {
+    const T end = static_cast<T>(hi), last = std::nextafter(end, static_cast<T>(lo));
     map_unit<T>(draw, y, false, 0, [=](double u) {
       const T v = static_cast<T>(lo + (hi - lo) * u);
-      return v < static_cast<T>(hi) ? v : std::nextafter(static_cast<T>(hi), static_cast<T>(lo));
+      return v < end ? v : last;
     });
   });
 }
@@ -95,13 +98,17 @@ void random_trunc_normal_cpu(const RandomDraw& draw, double mean, double stddev,
                              double hi, Tensor& y) {
   constexpr double kSqrt2 = 1.414213562373095048802, kLargest = 1 - 0x1p-53;
   const auto below = [=](double v) { return 0.5 * std::erfc(-(v - mean) / (stddev * kSqrt2)); };
+  // std::clamp's references keep the loop from being vectorised.
+  const auto within = [](double v, double least, double most) {
+    const double w = v > least ? v : least;
+    return w < most ? w : most;
+  };
   const double from = below(lo), to = below(hi);
   dispatch_float(y.dtype(), "trunc_normal", [&]<class T>() {
     map_unit<T>(draw, y, true, 0.5, [=](double u) {
       // Kept inside (-1, 1), where erfinv is finite: a cut further out gives its nearer bound.
-      const double x = std::clamp(2.0 * (from + (to - from) * u) - 1.0, -kLargest, kLargest);
-      const double v = mean + stddev * kSqrt2 * math::erfinv(x);
-      return std::clamp(v, lo, hi);
+      const double x = within(2.0 * (from + (to - from) * u) - 1.0, -kLargest, kLargest);
+      return within(mean + stddev * kSqrt2 * math::erfinv(x), lo, hi);
     });
   });
 }

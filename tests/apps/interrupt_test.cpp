@@ -10,7 +10,7 @@ namespace tessera::apps {
 namespace {
 
 TEST(InterruptGuard, FirstSignalSetsTheFlag) {
-  for (const int number : {SIGINT, SIGTERM}) {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
     InterruptGuard guard;
     EXPECT_FALSE(guard.requested());
     EXPECT_EQ(guard.exit_code(), 0);
@@ -36,10 +36,11 @@ int g_seen = 0;
 
 TEST(InterruptGuard, RestoresFormerHandlersAndLeavesIgnoredSignalsAlone) {
   const auto old_int = std::signal(SIGINT, [](int) { ++g_seen; });
-  const auto old_term = std::signal(SIGTERM, SIG_IGN);
+  const auto old_term = std::signal(SIGTERM, SIG_IGN), old_hup = std::signal(SIGHUP, SIG_IGN);
   {
     InterruptGuard guard;
     std::raise(SIGTERM);  // stays ignored
+    std::raise(SIGHUP);   // as under nohup
     EXPECT_FALSE(guard.requested());
     std::raise(SIGINT);
     EXPECT_TRUE(guard.requested());
@@ -49,6 +50,7 @@ TEST(InterruptGuard, RestoresFormerHandlersAndLeavesIgnoredSignalsAlone) {
   EXPECT_EQ(g_seen, 1);
   std::signal(SIGINT, old_int);
   std::signal(SIGTERM, old_term);
+  std::signal(SIGHUP, old_hup);
   InterruptGuard next;
   EXPECT_FALSE(next.requested());  // the flag was cleared
 }

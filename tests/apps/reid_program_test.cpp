@@ -341,6 +341,18 @@ TEST_F(ReidProgram, RankNeedsFeaturesAndAnIndexInRange) {
   expect_error(rank("0", work_), {"features.npz"});
 }
 
+TEST_F(ReidProgram, ImagesAreFoundFromAnyFolder) {
+  const Outcome run =
+      run_program("tessera", test(fs::relative(shared_->data), weights(), {"--quiet"}));
+  ASSERT_EQ(run.code, 0) << run.err;
+  const json images = read_json(out_ / "images.json");
+  EXPECT_EQ(images.size(), 2u);
+  for (const auto& [part, paths] : images.items()) {
+    EXPECT_FALSE(paths.empty()) << part;
+    for (const fs::path path : paths) EXPECT_TRUE(path.is_absolute() && fs::exists(path)) << path;
+  }
+}
+
 TEST_F(ReidProgram, OutputFolderThatIsAFile) {
   write_text(out_, "a file");
   expect_error(run_program("tessera", train(shared_->data)), {out_.string()});
@@ -367,7 +379,7 @@ TEST_F(ReidProgram, PathsNeedNotBeUtf8) {
 }
 
 TEST_F(ReidProgram, SignalsEndATestWithOneLine) {
-  for (const int number : {SIGINT, SIGTERM}) {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
     fs::remove_all(out_);
     bool sent = false;
     const Outcome run =
@@ -393,6 +405,27 @@ TEST_F(ReidProgram, CtrlCEndsTheDemoWithOneLine) {
   EXPECT_EQ(run.code, 130) << run.err;
   EXPECT_EQ(json::parse(run.out), json({{"interrupted", true}}));
   EXPECT_TRUE(run.err.ends_with("warning: interrupted before the report\n")) << run.err;
+}
+
+TEST_F(ReidProgram, TheDemoRefusesImagesOfAnotherSet) {
+  const fs::path query = out_ / "data" / "query";
+  fs::create_directories(query);
+  write_text(query / "readme.txt", "not an image");
+  write_text(query / "0065_c1s1_000001_00.jpg", "one of its own");
+  write_text(query / "0065_c1s1_000009_00.jpg", "a foreign one");
+  const Args demo{"reid", "demo", "--out", out_.string()};
+  expect_error(run_program("tessera", demo), {"0065_c1s1_000009_00.jpg", "--out"});
+  EXPECT_EQ(files(query).size(), 3u);
+  fs::remove(query / "0065_c1s1_000009_00.jpg");
+  bool sent = false;  // it begins, and is not let go on
+  const auto begun = query.parent_path() / "bounding_box_train";
+  EXPECT_EQ(run_program("tessera", demo,
+                        {.meanwhile =
+                             [&](pid_t pid) {
+                               if (!sent && fs::exists(begun)) sent = ::kill(pid, SIGINT) == 0;
+                             }})
+                .code,
+            130);
 }
 
 TEST_F(ReidProgram, StoppedBeforeTheFirstBatch) {

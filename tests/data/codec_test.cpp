@@ -140,6 +140,10 @@ TEST(Codec, LimitsAreCheckedBeforeAllocating) {
   expect_throw<IoError>([&] { decode(bmp); }, {"test.img", "16777215 x 16777215", "limit"});
   std::string ppm = "P6 2147483647 2147483647 255 abc";
   expect_throw<IoError>([&] { decode({ppm.begin(), ppm.end()}); }, {"limit"});
+  ppm = "P6 178956971 1 255 abc";  // one pixel more than Pillow takes
+  expect_throw<IoError>([&] { decode({ppm.begin(), ppm.end()}); }, {"limit of 178956970"});
+  ppm = "P6 178956970 1 255 abc";
+  expect_throw<IoError>([&] { decode({ppm.begin(), ppm.end()}); }, {"truncated"});
   for (const char* name : {"jpeg_420", "png_rgb", "bmp_rgb", "ppm"}) {
     EXPECT_NO_THROW(decode(golden_bytes(name), {.max_pixels = 16 * 21}));
     expect_throw<IoError>([&] { decode(golden_bytes(name), {.max_pixels = 16 * 21 - 1}); },

@@ -386,6 +386,21 @@ TEST_F(NpzTest, ZipBombsStopAtTheLimits) {
   EXPECT_EQ(read_npz(path).size(), 2u);
 }
 
+TEST_F(NpzTest, TwoGibibytesUnlessMoreAreAllowed) {
+  const fs::path path = folder_ / "large.npz";
+  write_npz(path, {{"a", NpyArray::from<uint8_t>(std::vector<uint8_t>(16, 7), {16})}});
+  std::string bytes = get(path);
+  const uint32_t claimed = (1u << 31) + 1;
+  std::memcpy(bytes.data() + bytes.find("PK\x01\x02") + 24, &claimed, 4);  // uncompressed size
+  put("large.npz", bytes);
+  const auto limits = [](uint64_t most) {
+    return NpyLimits{.max_array_bytes = most, .max_total_bytes = most};
+  };
+  EXPECT_NE(io_error([&] { read_npz(path); }).find("limit of 2147483648"), std::string::npos);
+  EXPECT_NE(io_error([&] { read_npz(path, limits(uint64_t{1} << 32)); }).find("cannot hold"),
+            std::string::npos);
+}
+
 // A bomb without deflate: every name points at the same bytes.
 TEST_F(NpzTest, EntriesThatShareTheirBytesAreRefused) {
   const fs::path path = folder_ / "shared.npz";

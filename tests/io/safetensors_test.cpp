@@ -90,6 +90,31 @@ TEST_F(SafetensorsTest, ReadsTheReferenceImplementationsFile) {
 }
 
 // Header and data byte for byte, so that the writer cannot drift together with the reader.
+TEST_F(SafetensorsTest, ReadsOneTensorAtATime) {
+  const Named named = every_dtype();
+  write_safetensors(folder_ / "a", named, {{"key", "value"}});
+  const SafetensorsFile file(folder_ / "a");
+  EXPECT_EQ(file.metadata().at("key"), "value");
+  ASSERT_EQ(file.entries().size(), named.size());
+  for (size_t i = named.size(); i-- > 0;) {  // in any order
+    const SafetensorsFile::Entry& e = file.entries()[i];
+    EXPECT_EQ(e.name, named[i].first);
+    EXPECT_EQ(file.read(e).to_vector<double>(), named[i].second.to_vector<double>()) << e.name;
+    Tensor into = zeros(e.shape, e.dtype);
+    const uint32_t version = into.version();
+    file.read_into(e, into);
+    EXPECT_EQ(into.to_vector<double>(), named[i].second.to_vector<double>()) << e.name;
+    EXPECT_GT(into.version(), version);
+  }
+  const SafetensorsFile::Entry& f32 = file.entries()[2];
+  Tensor shape = zeros({3, 2}), dtype = zeros({2, 3}, DType::f64),
+         strided = view::permute(zeros({3, 2}), {1, 0});
+  for (Tensor* wrong : {&shape, &dtype, &strided})
+    EXPECT_THROW(file.read_into(f32, *wrong), ValueError);
+  fs::resize_file(folder_ / "a", fs::file_size(folder_ / "a") - 1);
+  EXPECT_THROW(file.read(file.entries().back()), IoError);
+}
+
 TEST_F(SafetensorsTest, BytesOnDisk) {
   const fs::path path = folder_ / "small.safetensors";
   write_safetensors(path, {{"a", from_vector<float>({1, -2})}, {"b", ones({1}, DType::u8)}},

@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "autograd/node.h"
-#include "ops/random/random.h"
 #include "tests/models/network_checks.h"
 
 namespace tessera::models {
@@ -63,15 +62,17 @@ TEST(AlexNet, ChecksItsInputAndConfiguration) {
 // In training the hidden layers drop their inputs, and only in training.
 TEST(AlexNet, DropsInTrainingOnly) {
   AlexNet net(kSmall);
-  Generator g(2);
-  const Tensor x = randn({1, 63, 63, 3}, g);
+  const Tensor x = testing::random_images({1, 63, 63, 3}, 2);
   EXPECT_NE(net(x).to_vector<float>(), net(x).to_vector<float>());
   net.eval();
   EXPECT_EQ(net(x).to_vector<float>(), net(x).to_vector<float>());
 }
 
 TEST(AlexNet, SavesAndLoads) {
-  testing::expect_round_trip([] { return std::make_shared<AlexNet>(kSmall); }, {2, 63, 63, 3});
+  manual_seed(4);
+  AlexNet from(kSmall);
+  auto to = testing::undrawn<AlexNet>(kSmall);
+  testing::expect_round_trip(from, to, testing::random_images({2, 63, 63, 3}));
 }
 
 TEST(AlexNetSlow, OverfitsABatch) {

@@ -6,7 +6,6 @@
 
 #include "autograd/node.h"
 #include "models/registry.h"
-#include "ops/random/random.h"
 #include "tests/models/network_checks.h"
 
 namespace tessera::models {
@@ -102,19 +101,14 @@ TEST(MobileNetV2, ChecksItsInputAndConfiguration) {
 TEST(MobileNetV2, InferenceEqualsTheRecordedPass) {
   manual_seed(7);
   MobileNetV2 net(small_config(1));
-  Generator g(8);
-  const Tensor x = randn({2, 64, 48, 3}, g);
-  for (int i = 0; i < 20; ++i) net(x);  // running statistics
-  net.eval();
-  const std::vector<float> recorded = net(x).to_vector<float>();
-  NoGradGuard no_grad;
-  const std::vector<float> fused = net(x).to_vector<float>();
-  for (size_t i = 0; i < fused.size(); ++i) EXPECT_NEAR(fused[i], recorded[i], 1e-5);
+  testing::expect_folding_is_exact(net, testing::random_images({2, 64, 48, 3}, 8), 2e-5, 20);
 }
 
 TEST(MobileNetV2, SavesAndLoads) {
-  testing::expect_round_trip([] { return std::make_shared<MobileNetV2>(small_config()); },
-                             {2, 33, 47, 3});
+  manual_seed(4);
+  MobileNetV2 from(small_config());
+  auto to = testing::undrawn<MobileNetV2>(small_config());
+  testing::expect_round_trip(from, to, testing::random_images({2, 33, 47, 3}));
 }
 
 TEST(MobileNetV2Slow, OverfitsABatch) {

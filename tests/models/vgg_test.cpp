@@ -6,7 +6,6 @@
 
 #include "autograd/node.h"
 #include "models/registry.h"
-#include "ops/random/random.h"
 #include "tests/models/network_checks.h"
 
 namespace tessera::models {
@@ -29,7 +28,7 @@ std::vector<std::string> names(const nn::Module& network) {
   return out;
 }
 
-TEST(VggSlow, CountsArePublished) {
+TEST(Vgg, CountsArePublished) {
   expect_published({"vgg11", 132863336, 22, 7609090048});
   expect_published({"vgg11_bn", 132868840, 62, 7609090048});
   expect_published({"vgg13", 133047848, 26, 11308466176});
@@ -121,21 +120,17 @@ TEST(Vgg, InferenceEqualsTheRecordedPass) {
   for (const bool batch_norm : {false, true}) {
     manual_seed(7);
     Vgg net(small_config(batch_norm));
-    Generator g(8);
-    const Tensor x = randn({2, 32, 32, 3}, g);
-    net(x);  // running statistics
-    net.eval();
-    const std::vector<float> recorded = net(x).to_vector<float>();
-    NoGradGuard no_grad;
-    const std::vector<float> fused = net(x).to_vector<float>();
-    for (size_t i = 0; i < fused.size(); ++i) EXPECT_NEAR(fused[i], recorded[i], 1e-5);
+    testing::expect_folding_is_exact(net, testing::random_images({2, 32, 32, 3}, 8));
   }
 }
 
 TEST(Vgg, SavesAndLoads) {
-  for (const bool batch_norm : {false, true})
-    testing::expect_round_trip([&] { return std::make_shared<Vgg>(small_config(batch_norm)); },
-                               {2, 32, 32, 3});
+  for (const bool batch_norm : {false, true}) {
+    manual_seed(4);
+    Vgg from(small_config(batch_norm));
+    auto to = testing::undrawn<Vgg>(small_config(batch_norm));
+    testing::expect_round_trip(from, to, testing::random_images({2, 32, 32, 3}));
+  }
 }
 
 TEST(VggSlow, OverfitsABatch) {

@@ -176,6 +176,63 @@ TEST(Init, FillsInPlaceAndKeepsTheParameter) {
   EXPECT_TRUE(handle.is_leaf());
 }
 
+// Every function of nn/init.h that draws.
+void draw_everything(const Tensor& w, Generator& g) {
+  uniform_(w, -1, 1, g);
+  normal_(w, 0, 1, g);
+  trunc_normal_(w, 0, 1, -2, 2, g);
+  fan_in_uniform_(w, 9, g);
+  kaiming_normal_(w, Fan::in, 1, g);
+  kaiming_uniform_(w, Fan::in, 1, g);
+  xavier_normal_(w, 1, g);
+  xavier_uniform_(w, 1, g);
+  orthogonal_(w, 1, g);
+}
+
+TEST(Skip, DrawsNothingButMovesTheGeneratorOn) {
+  for (DType dtype : {DType::f32, DType::f64}) {
+    const Tensor w = full({5, 3, 3, 7}, 0.5, dtype);
+    Generator skipped(3), drawn(3);
+    {
+      const Skip outer;
+      {
+        const Skip inner;
+        constant_(w, 2);
+        draw_everything(w, skipped);
+      }
+      normal_(w, 0, 1, skipped);  // they nest
+      EXPECT_EQ(statistics(w).lo, 0.5);
+      EXPECT_EQ(statistics(w).hi, 0.5);
+    }
+    draw_everything(w, drawn);
+    normal_(w, 0, 1, drawn);
+    EXPECT_EQ(skipped.state(), drawn.state());
+    EXPECT_NE(statistics(w).lo, 0.5);
+  }
+}
+
+TEST(Skip, LayersHoldZeros) {
+  const auto zero = [](const Tensor& t) { return statistics(t).lo == 0 && statistics(t).hi == 0; };
+  constant_(empty({6, 3, 3, 8}), 1);  // memory that is used again is not zero by itself
+  manual_seed(1);
+  {
+    const Skip skip;
+    const Linear linear(20, 30);
+    const Conv2d conv(8, 6, 3);
+    const ConvTranspose2d up(6, 4, 3);
+    for (const Tensor& t : {linear.weight, linear.bias, conv.weight, conv.bias, up.weight, up.bias})
+      EXPECT_TRUE(zero(t)) << t.shape();
+    EXPECT_EQ(statistics(BatchNorm(3).weight).lo, 1);
+  }
+  const std::vector<float> after = Linear(20, 30).weight.to_vector<float>();
+  manual_seed(1);
+  const Linear linear(20, 30);
+  const Conv2d conv(8, 6, 3);
+  const ConvTranspose2d up(6, 4, 3);
+  EXPECT_FALSE(zero(up.bias));
+  EXPECT_EQ(Linear(20, 30).weight.to_vector<float>(), after);
+}
+
 // torch: kaiming_uniform(a = sqrt(5)) is a bound of 1 / sqrt(fan_in); the bias has the same.
 TEST(LayerDefaults, RangesAreTorchs) {
   manual_seed(11);

@@ -213,19 +213,23 @@ TEST(Layers, GradientsReachEveryParameter) {
   }
 }
 
-TEST(MacCounter, CountsConvolutionsAndLinearLayersInnermost) {
+TEST(MacCounter, CountsConvolutionsAndLinearLayersOfAnImageInnermost) {
   Conv2d conv(4, 6, 3, {.stride = 2, .padding = 1, .groups = 2});
   Linear linear(5, 7);
   MacCounter outer;
   conv(zeros({2, 8, 8, 4}));
-  EXPECT_EQ(outer.macs(), 2 * 4 * 4 * 6 * 3 * 3 * 2);
+  EXPECT_EQ(outer.macs(), 4 * 4 * 6 * 3 * 3 * 2);
   {
     MacCounter inner;
     linear(zeros({3, 5}));
-    EXPECT_EQ(inner.macs(), 3 * 5 * 7);
+    EXPECT_EQ(inner.macs(), 5 * 7);
+    linear(zeros({0, 2, 3, 5}));
+    EXPECT_EQ(inner.macs(), 5 * 7 + 2 * 3 * 5 * 7);
+    ConvTranspose2d(4, 2, 3)(zeros({0, 6, 5, 4}));
+    EXPECT_EQ(inner.macs(), 5 * 7 + 2 * 3 * 5 * 7 + 6 * 5 * 4 * 3 * 3 * 2);
   }
-  linear(zeros({3, 5}));
-  EXPECT_EQ(outer.macs(), 2 * 4 * 4 * 6 * 3 * 3 * 2 + 3 * 5 * 7);
+  conv(zeros({0, 8, 8, 4}));
+  EXPECT_EQ(outer.macs(), 2 * 4 * 4 * 6 * 3 * 3 * 2);
 }
 
 }  // namespace

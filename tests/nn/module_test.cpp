@@ -184,6 +184,25 @@ TEST(Module, StrictLoadReportsEverythingAndChangesNothing) {
   EXPECT_EQ(net.conv->weight.to_vector<double>(), source[1].tensor.to_vector<double>());
 }
 
+TEST(Module, LoadAsksForValuesOneAtATimeAndOnlyIfTheyFit) {
+  const Linear from(3, 2);
+  Linear to(3, 2), other(4, 2);
+  StateDict described = from.state_dict();
+  described.push_back({"more", zeros({1})});
+  std::vector<size_t> asked;
+  const auto fill = [&](size_t i, Tensor& target) {
+    asked.push_back(i);
+    copy_(target, described[i].tensor.detach());
+  };
+  EXPECT_THROW(to.load_state_dict(described, fill), ValueError);
+  EXPECT_TRUE(asked.empty());
+  EXPECT_EQ(other.load_state_dict(described, fill, false).mismatched.size(), 1u);
+  EXPECT_EQ(asked, (std::vector<size_t>{1}));
+  EXPECT_EQ(to.load_state_dict(described, fill, false).unexpected, (Names{"more"}));
+  EXPECT_EQ(to.weight.to_vector<float>(), from.weight.to_vector<float>());
+  EXPECT_TRUE(to.weight.requires_grad());
+}
+
 TEST(Module, LoadConvertsFloatingTypesAndAcceptsOldFilesWithoutTheCounter) {
   BatchNorm a(2), b(2);
   a.to(DType::f64);

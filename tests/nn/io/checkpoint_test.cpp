@@ -396,6 +396,62 @@ TEST_F(CheckpointTest, WrapperPrefixesAreRemovedWhenAllNamesHaveThem) {
   EXPECT_EQ(loose.unexpected.size(), 1u);
 }
 
+// Names of torchvision's first DenseNet files.
+class DenseLayer final : public Module {
+ public:
+  DenseLayer() {
+    norm1 = make_module<BatchNorm>("norm1", 3);
+    conv2 = make_module<Conv2d>("conv2", 3, 3, 1, Conv2d::Options{.bias = false});
+  }
+  std::shared_ptr<BatchNorm> norm1;
+  std::shared_ptr<Conv2d> conv2;
+};
+
+TEST_F(CheckpointTest, TheFirstDenseNetsNamesAreUnderstood) {
+  const DenseLayer from;
+  fill_(from.norm1->running_var, 3);
+  io::NamedTensors old;
+  for (auto [name, tensor] : std::vector<std::pair<std::string, Tensor>>{
+           {"norm.1.weight", from.norm1->weight},
+           {"norm.1.bias", from.norm1->bias},
+           {"norm.1.running_mean", from.norm1->running_mean},
+           {"norm.1.running_var", from.norm1->running_var},
+           {"conv.2.weight", to_published(from.conv2->weight, Layout::filter)}})
+    old.emplace_back("features.denselayer12." + name, tensor.detach());
+  tessera::io::write_safetensors(file("old"), old);
+  const auto to = std::make_shared<DenseLayer>();
+  Sequential features;
+  const auto blocks = std::make_shared<Sequential>();
+  blocks->push_back("denselayer12", to);
+  features.push_back("features", blocks);
+  EXPECT_TRUE(io::load_weights(features, file("old")).clean());
+  EXPECT_TRUE(same_bits(to->conv2->weight, from.conv2->weight));
+  EXPECT_TRUE(same_bits(to->norm1->running_var, from.norm1->running_var));
+  // Elsewhere such names stay what they are.
+  for (auto& [name, tensor] : old) name.replace(9, 10, "otherlayer");
+  tessera::io::write_safetensors(file("other"), old);
+  EXPECT_EQ(io::load_weights(features, file("other"), false).unexpected.size(), old.size());
+}
+
+TEST_F(CheckpointTest, WeightsOfOtherFloatingTypesAndStridesAreConverted) {
+  Conv2d conv(4, 6, 3), wide(4, 6, 3);
+  Conv2d half(4, 6, 3);
+  half.to(DType::f16);
+  io::save_weights(half, file("half"));
+  io::load_weights(conv, file("half"));
+  EXPECT_EQ(conv.weight.to_vector<double>(), half.weight.to_vector<double>());
+  EXPECT_EQ(conv.bias.to_vector<double>(), half.bias.to_vector<double>());
+  io::save_weights(conv, file("single"));
+  wide.to(DType::f64);
+  io::load_weights(wide, file("single"));
+  EXPECT_EQ(wide.weight.to_vector<double>(), conv.weight.to_vector<double>());
+  const uint32_t version = wide.bias.version(), plain = conv.bias.version();
+  io::load_weights(wide, file("single"));
+  io::load_weights(conv, file("single"));
+  EXPECT_GT(wide.bias.version(), version);  // packed copies must notice
+  EXPECT_GT(conv.bias.version(), plain);
+}
+
 TEST_F(CheckpointTest, AFilterOfAnotherRankIsReported) {
   const auto net = small_net();
   io::NamedTensors tensors;

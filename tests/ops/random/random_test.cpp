@@ -10,6 +10,7 @@
 
 #include "autograd/engine.h"
 #include "ops/random/dropout.h"
+#include "ops/random/random_math.h"
 #include "tensor/parallel.h"
 #include "tensor/view.h"
 
@@ -86,6 +87,32 @@ TEST(Random, SameForAnyNumberOfThreads) {
   const std::vector<double> three = draw();
   set_num_threads(0);
   EXPECT_EQ(one, three);
+}
+
+TEST(Random, InPlaceFormsDrawTheSame) {
+  for (DType dtype : {DType::f32, DType::f64}) {
+    Generator a(4), b(4);
+    const Tensor dense = empty({5, 7}, dtype), base = zeros({7, 5}, dtype);
+    for (Tensor y : {dense, view::permute(base, {1, 0})}) {
+      const uint32_t version = y.version();
+      const auto expect_same = [&](const Tensor& want) {
+        EXPECT_EQ(y.to_vector<double>(), want.to_vector<double>());
+        EXPECT_EQ(a.state(), b.state());
+      };
+      rand_(y, a, {.lo = -1, .hi = 3});
+      expect_same(rand({5, 7}, b, {.lo = -1, .hi = 3, .dtype = dtype}));
+      randn_(y, a, {.mean = 1, .stddev = 2});
+      expect_same(randn({5, 7}, b, {.mean = 1, .stddev = 2, .dtype = dtype}));
+      trunc_normal_(y, a, 0, 1, -1, 2);
+      expect_same(trunc_normal({5, 7}, b, 0, 1, -1, 2, dtype));
+      EXPECT_GE(y.version(), version + 3);
+    }
+  }
+  Generator g(1);
+  Tensor integers = zeros({2}, DType::i64), x = zeros({2});
+  EXPECT_THROW(rand_(integers, g), DTypeError);
+  EXPECT_THROW(randn_(x, g, {.stddev = -1}), ValueError);
+  EXPECT_THROW(trunc_normal_(x, g, 0, 0), ValueError);
 }
 
 TEST(Random, StatisticsOfUniform) {
@@ -242,6 +269,22 @@ TEST(DropPath, DropsWholeSamples) {
   }
   EXPECT_NEAR(double(kept), 2400, 120);
   EXPECT_EQ(drop_path(ones({0, 3}), 0.5, true, g).shape(), (Shape{0, 3}));
+}
+
+// erf back again; towards 1 erfc, which keeps its relative precision there.
+TEST(TruncNormal, InverseErrorFunction) {
+  EXPECT_EQ(math::erfinv(0), 0);
+  for (int i = 1; i < 2000; ++i) {
+    const double x = i / 2000.0;
+    EXPECT_NEAR(std::erf(math::erfinv(x)), x, 2e-16 + 4e-16 * x) << x;
+    EXPECT_EQ(math::erfinv(-x), -math::erfinv(x)) << x;
+  }
+  for (int i = 2; i <= 53; ++i) {
+    const double below_one = std::ldexp(1.0, -i);
+    const double back = std::erfc(math::erfinv(1 - below_one));
+    EXPECT_NEAR(back / below_one, 1, 4e-14) << i;  // its slope grows with the result
+  }
+  EXPECT_DOUBLE_EQ(math::erfinv(0.5), 0.47693627620446987338);
 }
 
 TEST(TruncNormal, CutsFarOutStayInside) {
