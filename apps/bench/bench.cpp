@@ -18,6 +18,7 @@
 #include "nn/optim/optimizer.h"
 #include "ops/loss/cross_entropy.h"
 #include "ops/random/random.h"
+#include "tensor/allocator.h"
 #include "tensor/parallel.h"
 
 namespace tessera::apps {
@@ -176,6 +177,7 @@ void add_models_command(CLI::App& parent) {
     json list = json::array();
     const nn::init::Skip only_counted;
     for (const models::ModelInfo& info : models::registry()) {
+      cpu_allocator().trim();  // the network before has left blocks of other sizes
       const auto net = info.create({});
       list.push_back({{"name", info.name},
                       {"parameters", net->parameter_count()},

@@ -13,6 +13,7 @@
 #include "data/codec.h"
 #include "data/loader.h"
 #include "io/atomic_file.h"
+#include "nn/init.h"
 #include "nn/io/checkpoint.h"
 #include "nn/io/weights.h"
 #include "nn/optim/schedule.h"
@@ -99,7 +100,11 @@ class Trainer {
                   images, " training images");
     o_.model.net.num_classes = data_.train_identities;
     manual_seed(o_.seed);
-    net_ = std::make_shared<models::ReidNet>(o_.model.net);
+    {
+      std::optional<nn::init::Skip> read_by_resume;
+      if (!o_.resume.empty()) read_by_resume.emplace();
+      net_ = std::make_shared<models::ReidNet>(o_.model.net);
+    }
     if (!o_.weights.empty() && o_.resume.empty()) load_initial_weights();
     optimizer_ = std::make_unique<nn::Sgd>(
         std::vector<nn::ParameterGroup>{
