@@ -17,7 +17,8 @@
 namespace tessera::conv::winograd {
 namespace {
 
-using Vec = cpu::PanelVector;
+// In registers and locals; memory is read and written through PanelVector, which may lie anywhere.
+typedef float Vec __attribute__((vector_size(cpu::kPanelLanes * 4)));
 using cpu::kPanelColumns;
 using cpu::kPanelLanes;
 using cpu::kPanelRows;
@@ -86,8 +87,8 @@ Vec load(const float* p, int64_t count) {
   std::memcpy(&v, p, static_cast<size_t>(count) * sizeof(float));
   return v;
 }
-Vec load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
-void store(float* p, const Vec& v) { *reinterpret_cast<Vec*>(p) = v; }
+Vec load(const float* p) { return *reinterpret_cast<const cpu::PanelVector*>(p); }
+void store(float* p, const Vec& v) { *reinterpret_cast<cpu::PanelVector*>(p) = v; }
 
 // One thread's block of tiles: v holds the transformed patches [point][tile][channel], m the
 // products of one panel [point][tile][column]. Strides avoid powers of two.
