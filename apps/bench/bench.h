@@ -16,12 +16,12 @@ struct BenchOptions {
   bool by_shape = false;  ///< a row of the profile for each combination of shapes
 };
 
-/// Times a network on random images. An inference step is a forward pass in evaluation mode without
-/// recording; a training step is forward, cross entropy, backward and SGD with momentum. Three
-/// steps come before the timing, so that the caches are warm. Returns model, batch, size, mode,
-/// threads, parameters, steps, images_per_second (median of the timed steps), gflops (multiply and
-/// add counted apart; training counts three times the forward), peak_rss_mb, step_ms {p10, p50,
-/// p90, min, max}, and profile as profile_json() where it is wanted.
+/// Times a network on random images. An inference step is one run of the network's plan
+/// (nn/inference_plan.h); a training step is forward, cross entropy, backward and SGD with
+/// momentum. Three steps come before the timing, so that the caches are warm. Returns model, batch,
+/// size, mode, threads, parameters, steps, images_per_second (median of the timed steps), gflops
+/// (multiply and add counted apart; training counts three times the forward), peak_rss_mb, step_ms
+/// {p10, p50, p90, min, max}, and profile as profile_json() where it is wanted.
 nlohmann::json run_bench(const BenchOptions& options);
 
 /// The most memory this process has held resident so far, in units of 2^20 bytes.
