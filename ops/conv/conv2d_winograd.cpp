@@ -10,77 +10,21 @@
 #include <memory>
 #include <vector>
 
+#include "ops/conv/winograd_transforms.h"
 #include "ops/cpu/packed_weights.h"
-#include "ops/cpu/panel_gemm.h"
 #include "tensor/parallel.h"
 
 namespace tessera::conv::winograd {
 namespace {
 
-// In registers and locals; memory is read and written through PanelVector, which may lie anywhere.
-typedef float Vec __attribute__((vector_size(cpu::kPanelLanes * 4)));
 using cpu::kPanelColumns;
 using cpu::kPanelLanes;
 using cpu::kPanelRows;
 
 // Floats of transformed images that the last-level cache is trusted to hold.
 constexpr int64_t kCachedFloats = int64_t{3} << 20;
-constexpr int kTile = 4, kPatch = kTile + 2, kPoints = kPatch * kPatch;
 
 int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
-
-// The transforms along one axis, for points 0, 1, -1, 2, -2 and infinity.
-template <class V>
-void input_transform(const V (&d)[6], V (&t)[6]) {
-  const V a = d[4] - 4 * d[2], b = d[3] - 4 * d[1], c = d[4] - d[2], e = 2 * (d[3] - d[1]);
-  t[0] = 4 * d[0] - 5 * d[2] + d[4];
-  t[1] = a + b;
-  t[2] = a - b;
-  t[3] = c + e;
-  t[4] = c - e;
-  t[5] = 4 * d[1] - 5 * d[3] + d[5];
-}
-
-template <class V>
-void output_transform(const V (&m)[6], V (&y)[4]) {
-  const V a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
-  y[0] = m[0] + a + c;
-  y[1] = b + 2 * d;
-  y[2] = a + 4 * c;
-  y[3] = b + 8 * d + m[5];
-}
-
-// The transposes of output_transform and filter_transform.
-template <class V>
-void gradient_transform(const V (&g)[4], V (&t)[6]) {
-  const V even = g[0] + g[2], odd = g[1] + g[3], far = g[0] + 4 * g[2], near = 2 * g[1] + 8 * g[3];
-  t[0] = g[0];
-  t[1] = even + odd;
-  t[2] = even - odd;
-  t[3] = far + near;
-  t[4] = far - near;
-  t[5] = g[3];
-}
-
-template <class V>
-void filter_gradient(const V (&m)[6], V (&g)[3]) {
-  const V a = (m[1] + m[2]) * (-1.0f / 6), b = (m[3] + m[4]) * (1.0f / 24);
-  g[0] = m[0] * 0.25f + a + b;
-  g[1] = (m[2] - m[1]) * (1.0f / 6) + (m[3] - m[4]) * (1.0f / 12);
-  g[2] = a + 4 * b + m[5];
-}
-
-template <class V>
-void filter_transform(const V (&g)[3], V (&t)[6]) {
-  const V even = (g[0] + g[2]) * (-1.0f / 6), far = (g[0] + 4 * g[2]) * (1.0f / 24);
-  const V odd = g[1] * (-1.0f / 6), near = g[1] * (1.0f / 12);
-  t[0] = g[0] * 0.25f;
-  t[1] = even + odd;
-  t[2] = even - odd;
-  t[3] = far + near;
-  t[4] = far - near;
-  t[5] = g[2];
-}
 
 Vec load(const float* p, int64_t count) {
   Vec v = {};
@@ -89,6 +33,9 @@ Vec load(const float* p, int64_t count) {
 }
 Vec load(const float* p) { return *reinterpret_cast<const cpu::PanelVector*>(p); }
 void store(float* p, const Vec& v) { *reinterpret_cast<cpu::PanelVector*>(p) = v; }
+void store(float* p, const Vec& v, int64_t count) {
+  std::memcpy(p, &v, static_cast<size_t>(count) * sizeof(float));
+}
 
 // One thread's block of tiles: v holds the transformed patches [point][tile][channel], m the
 // products of one panel [point][tile][column]. Strides avoid powers of two.
@@ -132,84 +79,48 @@ TilePlace place(const TileGrid& grid, int64_t tile) {
   return {tile / per_image, rest / grid.cols * kTile, rest % grid.cols * kTile};
 }
 
-// Transforms the channels [c, c + count) of one patch, given by its 36 pixels.
-template <bool Full>
-void transform_patch(const float* const (&pixel)[kPoints], int64_t c, int64_t count, float* v,
-                     int64_t v_point) {
-  Vec half[kPatch][kPatch];  // [column][transformed row]
-  for (int col = 0; col < kPatch; ++col) {
-    Vec d[kPatch];
+// Writes the transform of one tile's pixels, of `channels` each, as v[point][channel].
+template <class Transform>
+void transform_pixels(const float* const (&pixel)[Transform::kIn][Transform::kIn], int64_t channels,
+                      float* v, int64_t v_point) {
+  const auto transform = [&](int64_t c, auto read) {
+    both_axes(
+        Transform{}, [&](int row, int col) { return read(pixel[row][col] + c); },
+        [&](int row, const Vec(&t)[kPatch]) {
 #pragma GCC unroll 6
-    for (int row = 0; row < kPatch; ++row) {
-      const float* p = pixel[row * kPatch + col] + c;
-      d[row] = Full ? load(p) : load(p, count);
-    }
-    input_transform(d, half[col]);
-  }
-  for (int row = 0; row < kPatch; ++row) {
-    Vec d[kPatch], t[kPatch];
-#pragma GCC unroll 6
-    for (int col = 0; col < kPatch; ++col) d[col] = half[col][row];
-    input_transform(d, t);
-#pragma GCC unroll 6
-    for (int col = 0; col < kPatch; ++col) store(v + (row * kPatch + col) * v_point, t[col]);
-  }
+          for (int col = 0; col < kPatch; ++col)
+            store(v + (row * kPatch + col) * v_point + c, t[col]);
+        });
+  };
+  int64_t c = 0;
+  for (; c + kPanelLanes <= channels; c += kPanelLanes)
+    transform(c, [](const float* p) { return load(p); });
+  if (c < channels) transform(c, [&](const float* p) { return load(p, channels - c); });
 }
 
 void load_tile(const ConvShape& s, const float* x, const float* zeros, const TilePlace& at,
                float* v, int64_t v_point) {
-  const float* pixel[kPoints];
+  const float* pixel[kPatch][kPatch];
   for (int row = 0; row < kPatch; ++row) {
     const int64_t h = at.row - s.ph + row;
     for (int col = 0; col < kPatch; ++col) {
       const int64_t w = at.col - s.pw + col;
       const bool inside = h >= 0 && h < s.h && w >= 0 && w < s.w;
-      pixel[row * kPatch + col] = inside ? x + ((at.n * s.h + h) * s.w + w) * s.c : zeros;
+      pixel[row][col] = inside ? x + ((at.n * s.h + h) * s.w + w) * s.c : zeros;
     }
   }
-  int64_t c = 0;
-  for (; c + kPanelLanes <= s.c; c += kPanelLanes)
-    transform_patch<true>(pixel, c, kPanelLanes, v + c, v_point);
-  if (c < s.c) transform_patch<false>(pixel, c, s.c - c, v + c, v_point);
-}
-
-// A g A^T of the channels [c, c + count) of one 4 x 4 tile of gradients, given by its 16 pixels.
-template <bool Full>
-void transform_gradient(const float* const (&pixel)[kTile * kTile], int64_t c, int64_t count,
-                        float* v, int64_t v_point) {
-  Vec half[kTile][kPatch];  // [column][transformed row]
-  for (int col = 0; col < kTile; ++col) {
-    Vec g[kTile];
-#pragma GCC unroll 4
-    for (int row = 0; row < kTile; ++row) {
-      const float* p = pixel[row * kTile + col] + c;
-      g[row] = Full ? load(p) : load(p, count);
-    }
-    gradient_transform(g, half[col]);
-  }
-  for (int row = 0; row < kPatch; ++row) {
-    Vec g[kTile], t[kPatch];
-#pragma GCC unroll 4
-    for (int col = 0; col < kTile; ++col) g[col] = half[col][row];
-    gradient_transform(g, t);
-#pragma GCC unroll 6
-    for (int col = 0; col < kPatch; ++col) store(v + (row * kPatch + col) * v_point, t[col]);
-  }
+  transform_pixels<InputTransform>(pixel, s.c, v, v_point);
 }
 
 void load_gradient_tile(const ConvShape& s, const float* g, const float* zeros, const TilePlace& at,
                         float* v, int64_t v_point) {
-  const float* pixel[kTile * kTile];
+  const float* pixel[kTile][kTile];
   for (int row = 0; row < kTile; ++row)
     for (int col = 0; col < kTile; ++col) {
       const int64_t h = at.row + row, w = at.col + col;
-      pixel[row * kTile + col] =
-          h < s.ho && w < s.wo ? g + ((at.n * s.ho + h) * s.wo + w) * s.o : zeros;
+      pixel[row][col] = h < s.ho && w < s.wo ? g + ((at.n * s.ho + h) * s.wo + w) * s.o : zeros;
     }
-  int64_t c = 0;
-  for (; c + kPanelLanes <= s.o; c += kPanelLanes)
-    transform_gradient<true>(pixel, c, kPanelLanes, v + c, v_point);
-  if (c < s.o) transform_gradient<false>(pixel, c, s.o - c, v + c, v_point);
+  transform_pixels<GradientTransform>(pixel, s.o, v, v_point);
 }
 
 // Adds G^T M G of one output channel and `width` input channels to gw, its (3, 3, C) filter.
@@ -217,24 +128,15 @@ void store_filter(const float* m, int64_t m_point, int64_t width, int64_t channe
                   float* gw) {
   for (int64_t c = 0; c < width; c += kPanelLanes) {
     const int64_t count = std::min<int64_t>(kPanelLanes, width - c);
-    Vec half[3][kPatch];  // [filter row][column]
-    for (int col = 0; col < kPatch; ++col) {
-      Vec p[kPatch], t[3];
-#pragma GCC unroll 6
-      for (int row = 0; row < kPatch; ++row) p[row] = load(m + (row * kPatch + col) * m_point + c);
-      filter_gradient(p, t);
-#pragma GCC unroll 3
-      for (int row = 0; row < 3; ++row) half[row][col] = t[row];
-    }
-    for (int row = 0; row < 3; ++row) {
-      Vec t[3];
-      filter_gradient(half[row], t);
-      for (int col = 0; col < 3; ++col) {
-        float* to = gw + (row * 3 + col) * channels + c;
-        if (accumulate) t[col] += load(to, count);
-        std::memcpy(to, &t[col], static_cast<size_t>(count) * sizeof(float));
-      }
-    }
+    both_axes(
+        FilterGradient{},
+        [&](int row, int col) { return load(m + (row * kPatch + col) * m_point + c); },
+        [&](int row, const Vec(&t)[3]) {
+          for (int col = 0; col < 3; ++col) {
+            float* to = gw + (row * 3 + col) * channels + c;
+            store(to, accumulate ? t[col] + load(to, count) : t[col], count);
+          }
+        });
   }
 }
 
@@ -245,27 +147,19 @@ void store_tile(const ConvShape& s, const float* m, int64_t m_point, int64_t wid
                 cols = std::min<int64_t>(kTile, s.wo - at.col);
   for (int64_t c = 0; c < width; c += kPanelLanes) {
     const int64_t count = std::min<int64_t>(kPanelLanes, width - c);
-    Vec half[kTile][kPatch];  // [output row][column]
-    for (int col = 0; col < kPatch; ++col) {
-      Vec p[kPatch], t[kTile];
-#pragma GCC unroll 6
-      for (int row = 0; row < kPatch; ++row) p[row] = load(m + (row * kPatch + col) * m_point + c);
-      output_transform(p, t);
-#pragma GCC unroll 4
-      for (int row = 0; row < kTile; ++row) half[row][col] = t[row];
-    }
     const Vec bias = e.bias ? load(e.bias + first + c, count) : Vec{};
-    for (int64_t row = 0; row < rows; ++row) {
-      Vec t[kTile];
-      output_transform(half[row], t);
-      const int64_t offset = (((at.n * s.ho + at.row + row) * s.wo + at.col) * s.o) + first + c;
-      for (int64_t col = 0; col < cols; ++col) {
-        Vec value = t[col] + bias;
-        if (e.residual) value += load(e.residual + offset + col * s.o, count);
-        value = e.clamp(value);
-        std::memcpy(y + offset + col * s.o, &value, static_cast<size_t>(count) * sizeof(float));
-      }
-    }
+    both_axes(
+        OutputTransform{},
+        [&](int row, int col) { return load(m + (row * kPatch + col) * m_point + c); },
+        [&](int row, const Vec(&t)[kTile]) {
+          if (row >= rows) return;
+          const int64_t offset = ((at.n * s.ho + at.row + row) * s.wo + at.col) * s.o + first + c;
+          for (int64_t col = 0; col < cols; ++col) {
+            Vec value = t[col] + bias;
+            if (e.residual) value += load(e.residual + offset + col * s.o, count);
+            store(y + offset + col * s.o, e.clamp(value), count);
+          }
+        });
   }
 }
 
@@ -306,18 +200,13 @@ int64_t packed_filter_floats(int64_t in, int64_t out) {
 }
 
 // G w G^T for the output channels [o, o + lanes) of one input channel.
-void transform_filter(const float (&tap)[9][kPanelColumns], int64_t o, float* to, int64_t point) {
-  Vec half[3][kPatch];  // [filter column][transformed row]
-  for (int kw = 0; kw < 3; ++kw) {
-    const Vec g[3] = {load(tap[kw] + o), load(tap[3 + kw] + o), load(tap[6 + kw] + o)};
-    filter_transform(g, half[kw]);
-  }
-  for (int row = 0; row < kPatch; ++row) {
-    const Vec g[3] = {half[0][row], half[1][row], half[2][row]};
-    Vec t[kPatch];
-    filter_transform(g, t);
-    for (int col = 0; col < kPatch; ++col) store(to + (row * kPatch + col) * point, t[col]);
-  }
+void transform_filter(const float (&tap)[3][3][kPanelColumns], int64_t o, float* to,
+                      int64_t point) {
+  both_axes(
+      FilterTransform{}, [&](int row, int col) { return load(tap[row][col] + o); },
+      [&](int row, const Vec(&t)[kPatch]) {
+        for (int col = 0; col < kPatch; ++col) store(to + (row * kPatch + col) * point, t[col]);
+      });
 }
 
 void pack_filters(int64_t in, int64_t out, const FilterView& w, float* packed) {
@@ -327,12 +216,11 @@ void pack_filters(int64_t in, int64_t out, const FilterView& w, float* packed) {
       const int64_t panel = i / in, c = i % in, first = panel * kPanelColumns;
       const int64_t width = std::min<int64_t>(kPanelColumns, round_up(out - first, kPanelLanes));
       float* to = packed + kPoints * in * first + c * width;
-      alignas(64) float tap[9][kPanelColumns] = {};
+      alignas(64) float tap[3][3][kPanelColumns] = {};
       const float* from = w.data + first * w.out_stride + c * w.in_stride;
       for (int64_t o = 0; o < std::min(width, out - first); ++o, from += w.out_stride)
         for (int kh = 0; kh < 3; ++kh)
-          for (int kw = 0; kw < 3; ++kw)
-            tap[kh * 3 + kw][o] = from[kh * w.kh_stride + kw * w.kw_stride];
+          for (int kw = 0; kw < 3; ++kw) tap[kh][kw][o] = from[kh * w.kh_stride + kw * w.kw_stride];
       for (int64_t o = 0; o < width; o += kPanelLanes) transform_filter(tap, o, to + o, in * width);
     }
   });
