@@ -90,6 +90,8 @@ json run_bench(const BenchOptions& o) {
   }
   profiling.reset();
   const double peak_mb = peak_rss_mb();
+  const MemoryStats memory = cpu_allocator().stats();
+  const auto mb = [](int64_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1024.0); };
   std::sort(times.begin(), times.end());
   const double median = percentile(times, 0.5);
   const double flops = 2.0 * static_cast<double>(models::count_macs(*net, {1, height, width, 3})) *
@@ -107,6 +109,8 @@ json run_bench(const BenchOptions& o) {
       {"images_per_second", static_cast<double>(o.batch) / median},
       {"gflops", flops / median / 1e9},
       {"peak_rss_mb", peak_mb},
+      {"tensors_peak_mb", mb(memory.peak)},
+      {"allocator_held_mb", mb(memory.live + memory.cached)},
       {"step_ms",
        {{"p10", ms(0.1)}, {"p50", ms(0.5)}, {"p90", ms(0.9)}, {"min", ms(0)}, {"max", ms(1)}}}};
   if (o.profile)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -33,19 +34,17 @@ class PackedWeights {
       sweep();
     }
     Packed& p = find(owner, w.impl_ptr()->offset, layout);
-    const bool current = p.version == version && p.rewrites >= 0;
-    p.rewrites = current ? 0 : p.rewrites + 1;
-    p.version = version;
-    if (p.rewrites > kMaxRewrites) {
+    if (p.version != version) {
+      p.version = version;
       p.buffer.reset();
       const std::shared_ptr<Storage>& block = thread_block(bytes);
       pack(block->data);
       return block;
     }
-    if (current && p.buffer) return p.buffer;
-    // Another thread may still read the old copy, when another part of the storage was written.
-    if (!p.buffer || p.buffer.use_count() > 1) p.buffer = std::make_shared<Storage>(bytes, kCpu);
-    pack(p.buffer->data);
+    if (!p.buffer) {
+      p.buffer = std::make_shared<Storage>(bytes, kCpu);
+      pack(p.buffer->data);
+    }
     return p.buffer;
   }
 
@@ -59,13 +58,11 @@ class PackedWeights {
   }
 
  private:
-  static constexpr int kMaxRewrites = 2;
   struct Packed {
     int64_t offset;
     std::string layout;
-    uint32_t version = 0;
-    int rewrites = -1;  // uses in a row that found the weights changed; -1 before the first
-    std::shared_ptr<Storage> buffer{};
+    std::optional<uint32_t> version{};  // of the weights at the last use
+    std::shared_ptr<Storage> buffer{};  // from the second use of a version on
   };
   struct Owner {
     std::weak_ptr<Storage> storage;

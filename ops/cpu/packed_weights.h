@@ -8,11 +8,11 @@
 
 namespace tessera::cpu {
 
-/// `w` in the layout named `layout`, `bytes` large, as `pack` writes it. The copy is kept while w's
-/// storage lives and made again when the storage's version has changed; one is kept per storage,
-/// offset and layout. Weights that change before every use (training) get no copy of their own
-/// after a while, they go through a block of the calling thread: use the result before the next
-/// call. Thread-safe.
+/// `w` in the layout named `layout`, `bytes` large, as `pack` writes it. Weights that are used a
+/// second time at one version of their storage get a copy of their own, kept until the storage
+/// changes or dies; one per storage, offset and layout. Others (a training step changes them before
+/// each use) go through a block of the calling thread: use the result before the next call.
+/// Thread-safe.
 std::shared_ptr<Storage> packed_weights(const Tensor& w, const std::string& layout, size_t bytes,
                                         const std::function<void(void* target)>& pack);
 /// Copies that are held now.

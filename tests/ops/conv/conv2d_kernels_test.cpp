@@ -303,29 +303,28 @@ TEST(ConvOnednn, PackedWeightsFollowTheirTensor) {
     const Tensor first = view::select(both, 0, 0), second = view::select(both, 0, 1);
     expect_matches(first);
     expect_matches(second);
+    EXPECT_EQ(cpu::packed_weight_count(), before);
     expect_matches(first);
-    const int64_t held = cpu::packed_weight_count();
-    copy_(both, random<float>("changed", both.shape()));
-    expect_matches(first);
+    EXPECT_EQ(cpu::packed_weight_count(), before + 1);
     expect_matches(second);
-    EXPECT_EQ(cpu::packed_weight_count(), held);
+    EXPECT_EQ(cpu::packed_weight_count(), before + 2);
     // Written before every use: no copy is kept. Used again unchanged: it is.
-    for (int step = 0; step < 5; ++step) {
+    for (int step = 0; step < 3; ++step) {
       copy_(both, random<float>(cat("step", step), both.shape()));
       expect_matches(first);
       expect_matches(second);
+      EXPECT_EQ(cpu::packed_weight_count(), before);
     }
-    EXPECT_EQ(cpu::packed_weight_count(), before);
     expect_matches(first);
     expect_matches(second);
-    EXPECT_EQ(cpu::packed_weight_count(), held);
+    EXPECT_EQ(cpu::packed_weight_count(), before + 2);
   }
   EXPECT_EQ(cpu::packed_weight_count(), before);
   // Copies of weights that are gone do not pile up, whether counted or not.
   const int64_t live = cpu_allocator().stats().live;
   for (int i = 0; i < 20; ++i)
     conv2d(x, random<float>(cat("gone", i), {32, 3, 3, 32}), {}, options);
-  EXPECT_LE(cpu_allocator().stats().live - live, int64_t{2} * 32 * 3 * 3 * 32 * 4);
+  EXPECT_LE(cpu_allocator().stats().live, live);
   // New weights in every call, most likely at a recycled address.
   for (int i = 0; i < 100; ++i) {
     const Tensor w = random<float>(cat("w", i), {32, 3, 3, 32});
