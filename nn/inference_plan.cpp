@@ -17,74 +17,106 @@ namespace {
 
 using Calls = std::vector<std::unique_ptr<KernelCall>>;
 
-// Keeps copies of one thread's kernel calls, but not of those that kernels make themselves.
+// Keeps copies of one thread's kernel calls, but not of those that kernels make themselves. What
+// the calls make is given back to the allocator as soon as only the copies refer to it: capturing a
+// network needs no more memory than running it.
 class Capture final : public KernelObserver {
  public:
   void call(KernelCall& call) override {
     if (std::this_thread::get_id() != owner_ || inside_) return call.run();
     calls.push_back(call.clone());
+    // Arguments that are read count before those that are written.
+    for (const bool written : {false, true})
+      for (size_t i = 0; i < calls.back()->tensors().size(); ++i)
+        if (calls.back()->writes(i) == written) note(*calls.back()->tensors()[i], written);
     inside_ = true;
     struct Leave {
       bool& inside;
       ~Leave() { inside = false; }
     } leave{inside_};
     call.run();
+    release();
+  }
+
+  // Gives back what only the copies hold. Its storages have no data until they get a new place.
+  void release() {
+    std::erase_if(waiting_, [](const Contents* c) {
+      if (!c->only_noted()) return false;
+      Storage& storage = *c->storage;
+      allocator(storage.device).deallocate(storage.data, storage.bytes);
+      storage.data = nullptr;
+      return true;
+    });
+  }
+
+  // Whether the calls make this tensor's contents and nobody but them and this handle refers to it.
+  bool makes(const Tensor& t) {
+    const auto it = contents_.find(t.impl_ptr()->storage.get());
+    if (it == contents_.end()) return false;
+    note(t, true);
+    return std::ranges::count(waiting_, &it->second) > 0 && it->second.only_noted();
   }
 
   Calls calls;
 
  private:
+  // A storage and the handles on it that have been noted.
+  struct Contents {
+    struct Handles {
+      const Tensor* one;
+      long count;
+    };
+    std::shared_ptr<Storage> storage;
+    std::unordered_map<const TensorImpl*, Handles> handles{};
+
+    bool only_noted() const {
+      if (storage.use_count() != 1 + std::ssize(handles)) return false;
+      return std::ranges::all_of(handles, [](const auto& item) {
+        return item.second.one->impl_ptr().use_count() == item.second.count;
+      });
+    }
+  };
+
+  void note(const Tensor& t, bool written) {
+    const std::shared_ptr<Storage>& storage = t.impl_ptr()->storage;
+    const auto [it, added] = contents_.try_emplace(storage.get(), Contents{storage});
+    if (added && written && storage->bytes > 0) waiting_.push_back(&it->second);
+    ++it->second.handles.try_emplace(t.impl_ptr().get(), &t, 0).first->second.count;
+  }
+
   const std::thread::id owner_ = std::this_thread::get_id();
   bool inside_ = false;
+  std::unordered_map<const Storage*, Contents> contents_;
+  std::vector<const Contents*> waiting_;  // made by the calls and not given back
 };
 
-// A storage as the calls use it.
+// A storage that was given back, as the calls use it.
 struct Use {
   std::shared_ptr<Storage> storage;
   size_t first, last;  // calls
-  bool written_first;  // the first call that names it makes its contents
   size_t offset = 0;   // in the shared block
 };
 
 std::vector<Use> find_uses(const Calls& calls) {
   std::vector<Use> uses;
   std::unordered_map<const Storage*, size_t> index;
-  for (size_t c = 0; c < calls.size(); ++c) {
-    const auto tensors = calls[c]->tensors();
-    // Arguments that are read count before those that are written.
-    for (const bool written : {false, true})
-      for (size_t i = 0; i < tensors.size(); ++i) {
-        if (calls[c]->writes(i) != written) continue;
-        const std::shared_ptr<Storage>& storage = tensors[i]->impl_ptr()->storage;
-        const auto [at, added] = index.emplace(storage.get(), uses.size());
-        if (added) uses.push_back({storage, c, c, written});
-        uses[at->second].last = c;
-      }
-  }
+  for (size_t c = 0; c < calls.size(); ++c)
+    for (const Tensor* t : calls[c]->tensors()) {
+      const std::shared_ptr<Storage>& storage = t->impl_ptr()->storage;
+      if (storage->data || storage->bytes == 0) continue;
+      const auto [at, added] = index.emplace(storage.get(), uses.size());
+      if (added) uses.push_back({storage, c, c});
+      uses[at->second].last = c;
+    }
   return uses;
-}
-
-// How often the plan's own tensors hold each storage: somebody else holds it if there are more.
-std::unordered_map<const Storage*, long> count_holders(const Calls& calls, const Tensor& output) {
-  std::unordered_map<const TensorImpl*, long> handles;
-  std::vector<const Tensor*> all{&output};
-  for (const auto& call : calls)
-    all.insert(all.end(), call->tensors().begin(), call->tensors().end());
-  for (const Tensor* t : all) ++handles[t->impl_ptr().get()];
-  std::unordered_map<const Storage*, long> holders;
-  for (const Tensor* t : all) {
-    const auto it = handles.find(t->impl_ptr().get());
-    if (it == handles.end()) continue;
-    if (t->impl_ptr().use_count() == it->second) ++holders[t->impl_ptr()->storage.get()];
-    handles.erase(it);
-  }
-  return holders;
 }
 
 // Places the largest first, each as low as those alive at the same time allow. Returns the bytes of
 // the block.
-size_t place(std::vector<Use*> uses) {
+size_t place(std::vector<Use>& all) {
   constexpr size_t kAlignment = 64;
+  std::vector<Use*> uses;
+  for (Use& use : all) uses.push_back(&use);
   std::stable_sort(uses.begin(), uses.end(), [](const Use* a, const Use* b) {
     return a->storage->bytes > b->storage->bytes;
   });
@@ -142,28 +174,11 @@ struct InferencePlan::State {
 
   void lay_out() {
     std::vector<Use> uses = find_uses(calls);
-    const auto holders = count_holders(calls, output);
-    std::vector<Use*> shared;
-    for (Use& use : uses) {
-      const auto held = holders.find(use.storage.get());
-      // `use` holds the storage too.
-      const bool ours = held != holders.end() && held->second + 1 == use.storage.use_count();
-      if (!ours || !use.written_first || use.storage.get() == input.impl_ptr()->storage.get())
-        continue;
-      if (use.storage.get() == output.impl_ptr()->storage.get()) {
-        output_is_made = true;
-        continue;
-      }
-      shared.push_back(&use);
+    block = std::make_shared<Storage>(place(uses), input.device());
+    for (const Use& use : uses) {
       unshared_bytes += static_cast<int64_t>(use.storage->bytes);
-    }
-    block = std::make_shared<Storage>(place(shared), input.device());
-    for (const Use* use : shared) {
-      Storage& storage = *use->storage;
-      allocator(storage.device).deallocate(storage.data, storage.bytes);
-      storage.data = nullptr;
-      in_block.push_back(
-          std::make_unique<Rebound>(storage, static_cast<std::byte*>(block->data) + use->offset));
+      in_block.push_back(std::make_unique<Rebound>(
+          *use.storage, static_cast<std::byte*>(block->data) + use.offset));
     }
   }
 };
@@ -178,6 +193,8 @@ InferencePlan::InferencePlan(const Forward& forward, const Tensor& example)
     const auto capture = std::make_shared<Capture>();
     KernelObserverGuard guard(capture);
     s.output = forward(s.input);
+    capture->release();
+    s.output_is_made = capture->makes(s.output);
     s.calls = std::move(capture->calls);
   }
   s.lay_out();

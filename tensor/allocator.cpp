@@ -2,7 +2,13 @@
 
 #include <pthread.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <charconv>
@@ -14,6 +20,7 @@
 #include <vector>
 
 #include "tensor/error.h"
+#include "tensor/free_ranges.h"
 
 namespace tessera {
 namespace {
@@ -21,14 +28,92 @@ namespace {
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kLargest = size_t{1} << 62;  // what can be counted in int64_t, rounded up
+constexpr size_t kSmall = size_t{32} << 10;   // blocks below have size classes
 constexpr int kMaxDevices = 16;
 
-// Rounds up to one of eight steps per power of two: at most 12.5 % is wasted.
-size_t size_class(size_t bytes) {
-  if (bytes <= 512) return (bytes + kAlignment - 1) & ~(kAlignment - 1);
-  const size_t step = std::bit_floor(bytes - 1) / 8;
-  return (bytes + step - 1) / step * step;
+size_t round_up(size_t bytes, size_t step) { return (bytes + step - 1) / step * step; }
+
+// Small blocks: up to eight sizes per power of two, at most 12.5 % is wasted.
+size_t block_size(size_t bytes) {
+  if (bytes <= 512 || bytes >= kSmall) return round_up(bytes, kAlignment);
+  return round_up(bytes, std::bit_floor(bytes - 1) / 8);
 }
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t kGuard = kAlignment;  // between blocks, so that an overrun is seen
+void forbid(void* begin, size_t size) { __asan_poison_memory_region(begin, size); }
+void permit(void* begin, size_t size) { __asan_unpoison_memory_region(begin, size); }
+#else
+constexpr size_t kGuard = 0;
+void forbid(void*, size_t) {}
+void permit(void*, size_t) {}
+#endif
+
+// Large blocks, cut from address space that is reserved far ahead and becomes memory as it is used:
+// blocks of any size follow each other, are joined again when they are free, and share huge pages.
+class Heap {
+ public:
+  // Free memory that has been used before; nullptr if no range of it is large enough.
+  std::byte* take_used(size_t size) { return permitted(used_.take(size + kGuard), size); }
+
+  // Memory that nobody has touched since it came from the system; nullptr if the system has none.
+  std::byte* take_fresh(size_t size) {
+    std::byte* found = fresh_.take(size + kGuard);
+    if (!found && grow(size + kGuard)) found = fresh_.take(size + kGuard);
+    return permitted(found, size);
+  }
+
+  void give(std::byte* block, size_t size) {
+    forbid(block, size);
+    used_.add(block, size + kGuard);
+  }
+
+  // Returns the memory of all free ranges to the system; their addresses stay ours.
+  void trim() {
+    used_.move_to(fresh_, [](std::byte* begin, size_t size) {
+      const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+      const auto address = reinterpret_cast<uintptr_t>(begin);
+      const uintptr_t first = round_up(address, page), last = (address + size) / page * page;
+      if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+    });
+  }
+
+ private:
+  static constexpr size_t kStep = size_t{32} << 20;        // made writable at a time
+  static constexpr size_t kReservation = size_t{1} << 40;  // addresses alone cost nothing
+
+  static std::byte* permitted(std::byte* block, size_t size) {
+    if (block) permit(block, size);
+    return block;
+  }
+
+  bool grow(size_t size) {
+    const size_t step = round_up(size, kStep);
+    if (static_cast<size_t>(end_ - next_) < step && !reserve(step)) return false;
+    if (mprotect(next_, step, PROT_READ | PROT_WRITE) != 0) return false;
+    madvise(next_, step, MADV_HUGEPAGE);
+    forbid(next_, step);
+    fresh_.add(next_, step);
+    next_ += step;
+    return true;
+  }
+
+  // Less where the process may not have so many addresses.
+  bool reserve(size_t step) {
+    for (size_t size = std::max(kReservation, step + kHugePage); size >= step + kHugePage;
+         size /= 2) {
+      void* begin = mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      if (begin == MAP_FAILED) continue;
+      next_ = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<uintptr_t>(begin), kHugePage));
+      end_ = static_cast<std::byte*>(begin) + size;
+      return true;
+    }
+    return false;
+  }
+
+  FreeRanges used_, fresh_;
+  std::byte *next_ = nullptr, *end_ = nullptr;  // reserved, not yet writable
+};
 
 class CachingCpuAllocator final : public Allocator {
  public:
@@ -50,16 +135,13 @@ class CachingCpuAllocator final : public Allocator {
     if (bytes == 0) return nullptr;
     std::lock_guard lock(mutex_);
     if (bytes > kLargest) throw_out_of_memory(bytes);
-    const size_t size = size_class(bytes);
+    const size_t size = block_size(bytes);
     ++stats_.allocations;
-    auto& bin = bins_[size];
-    void* pointer = nullptr;
-    if (!bin.empty()) {
-      pointer = bin.back();
-      bin.pop_back();
+    void* pointer = take_cached(size);
+    if (pointer) {
       stats_.cached -= static_cast<int64_t>(size);
     } else {
-      pointer = allocate_from_system(size, bytes);
+      pointer = take_from_system(size, bytes);
     }
     stats_.live += static_cast<int64_t>(size);
     stats_.peak = std::max(stats_.peak, stats_.live);
@@ -68,14 +150,19 @@ class CachingCpuAllocator final : public Allocator {
 
   void deallocate(void* pointer, size_t bytes) noexcept override {
     if (!pointer) return;
-    const size_t size = size_class(bytes);
+    const size_t size = block_size(bytes);
     std::lock_guard lock(mutex_);
     stats_.live -= static_cast<int64_t>(size);
     try {
-      bins_[size].push_back(pointer);
+      if (size < kSmall) {
+        bins_[size].push_back(pointer);
+        forbid(pointer, size);
+      } else {
+        heap_.give(static_cast<std::byte*>(pointer), size);
+      }
       stats_.cached += static_cast<int64_t>(size);
-    } catch (...) {
-      std::free(pointer);
+    } catch (const std::bad_alloc&) {
+      // No memory to note the block: it is lost.
     }
   }
 
@@ -103,16 +190,27 @@ class CachingCpuAllocator final : public Allocator {
             stats_.live + stats_.cached + static_cast<int64_t>(size) > stats_.limit);
   }
 
-  void* allocate_from_system(size_t size, size_t requested) {
-    if (over_limit(size)) trim_locked();
-    const size_t alignment = size >= kHugePage ? kHugePage : kAlignment;
-    void* pointer = over_limit(size) ? nullptr : std::aligned_alloc(alignment, padded(size));
-    if (!pointer && !over_limit(size)) {
+  void* take_cached(size_t size) {
+    if (size >= kSmall) return heap_.take_used(size);
+    const auto bin = bins_.find(size);
+    if (bin == bins_.end() || bin->second.empty()) return nullptr;
+    void* pointer = bin->second.back();
+    bin->second.pop_back();
+    permit(pointer, size);
+    return pointer;
+  }
+
+  void* take_from_system(size_t size, size_t requested) {
+    const auto take = [&]() -> void* {
+      if (over_limit(size)) return nullptr;
+      return size < kSmall ? std::aligned_alloc(kAlignment, size) : heap_.take_fresh(size);
+    };
+    void* pointer = take();
+    if (!pointer) {
       trim_locked();
-      pointer = std::aligned_alloc(alignment, padded(size));
+      pointer = take();
     }
     if (!pointer) throw_out_of_memory(requested);
-    if (size >= kHugePage) madvise(pointer, padded(size), MADV_HUGEPAGE);
     ++stats_.system_allocations;
     return pointer;
   }
@@ -123,21 +221,21 @@ class CachingCpuAllocator final : public Allocator {
                                ", limit ", stats_.limit > 0 ? cat(stats_.limit) : "none"));
   }
 
-  static size_t padded(size_t size) {
-    const size_t alignment = size >= kHugePage ? kHugePage : kAlignment;
-    return (size + alignment - 1) / alignment * alignment;
-  }
-
   void trim_locked() {
     for (auto& [size, bin] : bins_) {
-      for (void* pointer : bin) std::free(pointer);
+      for (void* pointer : bin) {
+        permit(pointer, size);
+        std::free(pointer);
+      }
       bin.clear();
     }
+    heap_.trim();
     stats_.cached = 0;
   }
 
   mutable std::mutex mutex_;
   std::unordered_map<size_t, std::vector<void*>> bins_;
+  Heap heap_;
   MemoryStats stats_;
 };
 

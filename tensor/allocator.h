@@ -38,9 +38,9 @@ Allocator& allocator(Device device);
 /// Called once by a device back end when it is loaded.
 void register_allocator(Device device, Allocator* allocator);
 
-/// Caching CPU allocator: requests are rounded to size classes (eight per power of two), freed
-/// blocks are kept for reuse, large ones ask for huge pages. Limit from TESSERA_MEMORY_LIMIT
-/// (bytes; ValueError on first use when it is not a number).
+/// Caching CPU allocator. Freed blocks are kept for reuse: small ones by size class, those from 32
+/// KiB on joined with their free neighbours and cut anew, on huge pages where the system has them.
+/// Limit from TESSERA_MEMORY_LIMIT (bytes; ValueError on first use when it is not a number).
 Allocator& cpu_allocator();
 
 }  // namespace tessera

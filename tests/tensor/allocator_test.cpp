@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <cstring>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -13,19 +15,39 @@ namespace {
 
 TEST(CpuAllocator, ReusesAlignedBlocks) {
   Allocator& cpu = cpu_allocator();
-  void* a = cpu.allocate(100000);
-  EXPECT_EQ(reinterpret_cast<uintptr_t>(a) % 64, 0u);
-  cpu.deallocate(a, 100000);
-  const int64_t before = cpu.stats().system_allocations;
-  void* b = cpu.allocate(99000);  // the same size class
-  EXPECT_EQ(a, b);
-  EXPECT_EQ(cpu.stats().system_allocations, before);
-  cpu.deallocate(b, 99000);
+  for (const auto& [first, second] :
+       {std::pair<size_t, size_t>{3000, 2900}, {100000, 99000}, {5 << 20, 4 << 20}}) {
+    cpu.trim();
+    void* a = cpu.allocate(first);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(a) % 64, 0u);
+    std::memset(a, 1, first);
+    cpu.deallocate(a, first);
+    const int64_t before = cpu.stats().system_allocations;
+    void* b = cpu.allocate(second);
+    EXPECT_EQ(a, b) << first;
+    EXPECT_EQ(cpu.stats().system_allocations, before);
+    cpu.deallocate(b, second);
+  }
   EXPECT_EQ(cpu.allocate(0), nullptr);
   const int64_t live = cpu.stats().live;
   for (size_t huge : {SIZE_MAX, SIZE_MAX - 4096, (size_t{1} << 62) + 1})
     EXPECT_THROW(cpu.allocate(huge), OutOfMemoryError) << huge;
   EXPECT_EQ(cpu.stats().live, live);
+}
+
+// Activations of other sizes take the place of freed gradients.
+TEST(CpuAllocator, JoinsAndCutsFreeBlocks) {
+  Allocator& cpu = cpu_allocator();
+  cpu.trim();
+  const MemoryStats before = cpu.stats();
+  { const Tensor a = empty({100000}), b = empty({70000}), c = empty({130000}); }
+  const int64_t held = cpu.stats().cached;
+  EXPECT_GE(held, 1200000);
+  {
+    const Tensor a = empty({250000}), b = empty({40000});
+    EXPECT_EQ(cpu.stats().live - before.live + cpu.stats().cached, held);
+  }
+  EXPECT_EQ(cpu.stats().system_allocations - before.system_allocations, 3);
 }
 
 TEST(CpuAllocator, CountsLiveAndPeak) {
@@ -63,7 +85,7 @@ TEST(CpuAllocator, TrimsItsCacheBeforeGivingUp) {
   cpu.trim();
   { const Tensor t = empty({1 << 20}); }  // now cached
   cpu.set_limit(cpu.stats().live + cpu.stats().cached + (1 << 20));
-  EXPECT_NO_THROW(empty({(1 << 20) + 100000}));  // another size class: the cached block must go
+  EXPECT_NO_THROW(empty({(1 << 20) + 100000}));  // larger: the cached block must go
   cpu.set_limit(0);
 }
 
