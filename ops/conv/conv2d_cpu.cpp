@@ -1,6 +1,6 @@
-// Chooses the CPU kernel of a convolution: depthwise; in f32 Winograd's where it pays, else oneDNN;
-// implicit GEMM for f64 and for what oneDNN would run unvectorised. The reference build has only
-// the plain loops.
+// Chooses the CPU kernel of a convolution: depthwise; in f32 the product of pixels for 1 x 1
+// filters, Winograd's where it pays, else oneDNN; implicit GEMM for f64 and for what oneDNN would
+// run unvectorised. The reference build has only the plain loops.
 #include "ops/conv/conv2d_cpu.h"
 
 #include <cstdlib>
@@ -69,6 +69,7 @@ void forward_typed(const ConvShape& s, const T* x, const Tensor& w, const ConvEp
     return finish(epilogue, s.n * s.ho * s.wo * s.o, y);
   }
   if constexpr (std::is_same_v<T, float>) {
+    if (conv::pointwise::applies(s)) return conv::pointwise::forward(s, x, w, epilogue, y);
     if (use_winograd(s, epilogue.weights_stay))
       return conv::winograd::forward(s, x, w, epilogue, y);
     if (s.c > 0 && conv::onednn::forward(s, x, w, epilogue, y)) return;
@@ -86,6 +87,7 @@ void input_grad_typed(const ConvShape& s, const T* g, const Tensor& w, T* gx) {
 #else
   if (conv::depthwise::applies(s)) return conv::depthwise::input_grad(s, g, filters, gx);
   if constexpr (std::is_same_v<T, float>) {
+    if (conv::pointwise::applies(s)) return conv::pointwise::input_grad(s, g, w, gx);
     if (use_winograd(s, false)) return conv::winograd::input_grad(s, g, w, gx);
     if (conv::onednn::input_grad(s, g, w, gx)) return;
   }

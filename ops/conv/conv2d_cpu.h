@@ -75,6 +75,15 @@ template <class T>
 void weight_grad(const ConvShape& s, const T* g, const T* x, T* gw);
 }  // namespace depthwise
 
+/// 1 x 1 filters without padding in f32: a product of pixels and filters with the epilogue in
+/// registers. Deterministic for any number of threads. Packed filters are kept (packed_weights.h).
+namespace pointwise {
+bool applies(const ConvShape& s);
+void forward(const ConvShape& s, const float* x, const Tensor& w, const ConvEpilogue& epilogue,
+             float* y);
+void input_grad(const ConvShape& s, const float* g, const Tensor& w, float* gx);
+}  // namespace pointwise
+
 #if !defined(TESSERA_REFERENCE)
 /// oneDNN in f32. Primitives are cached by shape and thread count, filters in oneDNN's own layout
 /// (ops/cpu/onednn.h). Images are used as they are.

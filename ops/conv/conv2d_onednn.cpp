@@ -70,12 +70,6 @@ struct Plan {
   bool vectorised = false;
 };
 
-// The input gradient of 1 x 1 filters without padding is a forward convolution by the transposed
-// filters, spread out by the stride. oneDNN's forward kernels are faster, twice on small images.
-bool is_pointwise(const ConvShape& s) {
-  return s.kh == 1 && s.kw == 1 && s.ph == 0 && s.pw == 0 && s.groups == 1;
-}
-
 struct Descs {
   Desc x, w_any, w_plain, y, bias;
   memory::dims strides, dilation, pad_before, pad_after;
@@ -101,20 +95,6 @@ Descs describe(const ConvShape& s, bool bias) {
   return d;
 }
 
-// The same of the pointwise input gradient: images are (N, Ho, Wo), y leads to x.
-Descs describe_pointwise(const ConvShape& s) {
-  constexpr auto f32 = memory::data_type::f32;
-  ConvShape t = s;
-  t.c = s.o;
-  t.o = s.c;
-  t.h = s.ho;
-  t.w = s.wo;
-  t.sh = t.sw = 1;
-  Descs d = describe(t, false);
-  d.w_plain = Desc({s.c, s.o, 1, 1}, f32, memory::dims{1, s.c, s.c, s.c});
-  return d;
-}
-
 template <class Primitive, class PrimitiveDesc>
 void fill_plan(Plan& plan, const PrimitiveDesc& pd) {
   plan.implementation = pd.impl_info_str();
@@ -125,8 +105,7 @@ void fill_plan(Plan& plan, const PrimitiveDesc& pd) {
 }
 
 std::shared_ptr<Plan> make_onednn_plan(const Key& key) {
-  const bool pointwise = key.pass == Pass::input_grad && is_pointwise(key.shape);
-  const Descs d = pointwise ? describe_pointwise(key.shape) : describe(key.shape, key.post.bias);
+  const Descs d = describe(key.shape, key.post.bias);
   dnnl::primitive_attr attr;
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   dnnl::post_ops post;
@@ -137,7 +116,7 @@ std::shared_ptr<Plan> make_onednn_plan(const Key& key) {
     post.append_eltwise(1.0f, algorithm::eltwise_clip, 0.0f, 6.0f);
   attr.set_post_ops(post);
   const auto direct = algorithm::convolution_direct;
-  const bool inference = key.pass == Pass::forward || pointwise;
+  const bool inference = key.pass == Pass::forward;
   const dnnl::convolution_forward::desc forward_desc(
       inference ? prop_kind::forward_inference : prop_kind::forward_training, direct, d.x, d.w_any,
       d.bias, d.y, d.strides, d.dilation, d.pad_before, d.pad_after);
@@ -241,28 +220,6 @@ void execute(const Plan& plan, Arguments arguments) {
   stream().wait();
 }
 
-// gx (N, H, W, C) := dense (N, Ho, Wo, C) at the pixels that the stride visits, 0 elsewhere.
-void spread(const ConvShape& s, const float* dense, float* gx) {
-  parallel_for(0, s.n * s.h, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      const int64_t n = r / s.h, h = r % s.h;
-      float* row = gx + r * s.w * s.c;
-      if (h % s.sh != 0 || h / s.sh >= s.ho) {
-        std::fill_n(row, s.w * s.c, 0.0f);
-        continue;
-      }
-      const float* source = dense + (n * s.ho + h / s.sh) * s.wo * s.c;
-      for (int64_t w = 0; w < s.w; ++w) {
-        if (w % s.sw == 0 && w / s.sw < s.wo) {
-          std::copy_n(source + w / s.sw * s.c, s.c, row + w * s.c);
-        } else {
-          std::fill_n(row + w * s.c, s.c, 0.0f);
-        }
-      }
-    }
-  });
-}
-
 memory constant(const Desc& desc, const void* data) {
   return memory(desc, engine(), const_cast<void*>(data));
 }
@@ -292,18 +249,6 @@ bool input_grad(const ConvShape& s, const float* g, const Tensor& w, float* gx) 
   const auto plan = plan_for(s, Pass::input_grad);
   if (!plan->vectorised) return false;
   const auto packed = pack(*plan, w);
-  if (is_pointwise(s)) {
-    const bool spread_out = s.sh > 1 || s.sw > 1;
-    float* dense =
-        spread_out ? static_cast<float*>(scratch(Scratch::result, plan->output.get_size())->data)
-                   : gx;
-    execute(*plan,
-            {{DNNL_ARG_SRC, constant(plan->input, g)},
-             {DNNL_ARG_WEIGHTS, constant(plan->weights, packed ? packed->data : w.raw_data())},
-             {DNNL_ARG_DST, constant(plan->output, dense)}});
-    if (spread_out) spread(s, dense, gx);
-    return true;
-  }
   execute(*plan, {{DNNL_ARG_DIFF_DST, constant(plan->output, g)},
                   {DNNL_ARG_WEIGHTS, constant(plan->weights, packed ? packed->data : w.raw_data())},
                   {DNNL_ARG_DIFF_SRC, constant(plan->input, gx)}});

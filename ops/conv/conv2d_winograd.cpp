@@ -26,17 +26,6 @@ constexpr int64_t kCachedFloats = int64_t{3} << 20;
 
 int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
-Vec load(const float* p, int64_t count) {
-  Vec v = {};
-  std::memcpy(&v, p, static_cast<size_t>(count) * sizeof(float));
-  return v;
-}
-Vec load(const float* p) { return *reinterpret_cast<const cpu::PanelVector*>(p); }
-void store(float* p, const Vec& v) { *reinterpret_cast<cpu::PanelVector*>(p) = v; }
-void store(float* p, const Vec& v, int64_t count) {
-  std::memcpy(p, &v, static_cast<size_t>(count) * sizeof(float));
-}
-
 // One thread's block of tiles: v holds the transformed patches [point][tile][channel], m the
 // products of one panel [point][tile][column]. Strides avoid powers of two.
 struct Block {
@@ -89,13 +78,13 @@ void transform_pixels(const float* const (&pixel)[Transform::kIn][Transform::kIn
         [&](int row, const Vec(&t)[kPatch]) {
 #pragma GCC unroll 6
           for (int col = 0; col < kPatch; ++col)
-            store(v + (row * kPatch + col) * v_point + c, t[col]);
+            cpu::store_lanes(v + (row * kPatch + col) * v_point + c, t[col]);
         });
   };
   int64_t c = 0;
   for (; c + kPanelLanes <= channels; c += kPanelLanes)
-    transform(c, [](const float* p) { return load(p); });
-  if (c < channels) transform(c, [&](const float* p) { return load(p, channels - c); });
+    transform(c, [](const float* p) { return cpu::load_lanes(p); });
+  if (c < channels) transform(c, [&](const float* p) { return cpu::load_lanes(p, channels - c); });
 }
 
 void load_tile(const ConvShape& s, const float* x, const float* zeros, const TilePlace& at,
@@ -130,11 +119,11 @@ void store_filter(const float* m, int64_t m_point, int64_t width, int64_t channe
     const int64_t count = std::min<int64_t>(kPanelLanes, width - c);
     both_axes(
         FilterGradient{},
-        [&](int row, int col) { return load(m + (row * kPatch + col) * m_point + c); },
+        [&](int row, int col) { return cpu::load_lanes(m + (row * kPatch + col) * m_point + c); },
         [&](int row, const Vec(&t)[3]) {
           for (int col = 0; col < 3; ++col) {
             float* to = gw + (row * 3 + col) * channels + c;
-            store(to, accumulate ? t[col] + load(to, count) : t[col], count);
+            cpu::store_lanes(to, accumulate ? t[col] + cpu::load_lanes(to, count) : t[col], count);
           }
         });
   }
@@ -147,17 +136,17 @@ void store_tile(const ConvShape& s, const float* m, int64_t m_point, int64_t wid
                 cols = std::min<int64_t>(kTile, s.wo - at.col);
   for (int64_t c = 0; c < width; c += kPanelLanes) {
     const int64_t count = std::min<int64_t>(kPanelLanes, width - c);
-    const Vec bias = e.bias ? load(e.bias + first + c, count) : Vec{};
+    const Vec bias = e.bias ? cpu::load_lanes(e.bias + first + c, count) : Vec{};
     both_axes(
         OutputTransform{},
-        [&](int row, int col) { return load(m + (row * kPatch + col) * m_point + c); },
+        [&](int row, int col) { return cpu::load_lanes(m + (row * kPatch + col) * m_point + c); },
         [&](int row, const Vec(&t)[kTile]) {
           if (row >= rows) return;
           const int64_t offset = ((at.n * s.ho + at.row + row) * s.wo + at.col) * s.o + first + c;
           for (int64_t col = 0; col < cols; ++col) {
             Vec value = t[col] + bias;
-            if (e.residual) value += load(e.residual + offset + col * s.o, count);
-            store(y + offset + col * s.o, e.clamp(value), count);
+            if (e.residual) value += cpu::load_lanes(e.residual + offset + col * s.o, count);
+            cpu::store_lanes(y + offset + col * s.o, e.clamp(value), count);
           }
         });
   }
@@ -203,9 +192,10 @@ int64_t packed_filter_floats(int64_t in, int64_t out) {
 void transform_filter(const float (&tap)[3][3][kPanelColumns], int64_t o, float* to,
                       int64_t point) {
   both_axes(
-      FilterTransform{}, [&](int row, int col) { return load(tap[row][col] + o); },
+      FilterTransform{}, [&](int row, int col) { return cpu::load_lanes(tap[row][col] + o); },
       [&](int row, const Vec(&t)[kPatch]) {
-        for (int col = 0; col < kPatch; ++col) store(to + (row * kPatch + col) * point, t[col]);
+        for (int col = 0; col < kPatch; ++col)
+          cpu::store_lanes(to + (row * kPatch + col) * point, t[col]);
       });
 }
 

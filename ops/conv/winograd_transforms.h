@@ -7,8 +7,7 @@
 /// both_axes applies it to the columns and then to the rows of a tile.
 namespace tessera::conv::winograd {
 
-/// In registers and locals; memory is read and written through PanelVector, which may lie anywhere.
-typedef float Vec __attribute__((vector_size(cpu::kPanelLanes * 4)));
+using Vec = cpu::PanelRegister;
 
 inline constexpr int kTile = 4, kPatch = kTile + 2, kPoints = kPatch * kPatch;
 

@@ -199,6 +199,83 @@ TEST(ConvOnednn, MatchesPlain) {
   set_num_threads(0);
 }
 
+std::vector<Geometry> pointwise_geometries() {
+  return {
+      {{2, 8, 8, 64}, {48, 1, 1, 64}, {.stride = 2}},
+      {{1, 6, 7, 300}, {420, 1, 1, 300}, {}},
+      {{1, 1, 1, 1}, {1, 1, 1, 1}, {}},
+      {{3, 5, 7, 17}, {5, 1, 1, 17}, {}},
+      {{2, 9, 9, 24}, {144, 1, 1, 24}, {}},
+      {{1, 7, 9, 20}, {64, 1, 1, 20}, {.stride = {2, 3}}},
+      {{2, 40, 41, 33}, {130, 1, 1, 33}, {}},  // several blocks of pixels
+      {{0, 4, 4, 3}, {2, 1, 1, 3}, {}},
+  };
+}
+
+Tensors run_pointwise(const Geometry& c) {
+  return run<float>(
+      c,
+      [](const conv::ConvShape& s, const float* x, const Tensor& w, const float* b, float* y) {
+        const Tensor bias = from_vector(std::vector<float>(b, b + s.o));
+        conv::pointwise::forward(s, x, w, {.bias = bias}, y);
+      },
+      conv::pointwise::input_grad, conv::implicit_gemm::weight_grad<float>);
+}
+
+TEST(ConvPointwise, MatchesPlain) {
+  for (const Geometry& c : pointwise_geometries()) {
+    SCOPED_TRACE(label(c));
+    const Shape ys = conv_output_shape(c.x, c.w, c.options);
+    ASSERT_TRUE(conv::pointwise::applies(conv::make_shape(c.x, c.w, ys, c.options)));
+    expect_close(run_pointwise(c), TESSERA_RUN(double, plain, c), 1e-5);
+  }
+  for (const Geometry& c : {Geometry{{1, 5, 5, 4}, {4, 1, 1, 2}, {.groups = 2}},
+                            Geometry{{1, 5, 5, 4}, {4, 1, 1, 4}, {.padding = 1}},
+                            Geometry{{1, 5, 5, 4}, {4, 1, 3, 4}, {}}}) {
+    const Shape ys = conv_output_shape(c.x, c.w, c.options);
+    EXPECT_FALSE(conv::pointwise::applies(conv::make_shape(c.x, c.w, ys, c.options))) << label(c);
+  }
+}
+
+TEST(ConvPointwise, ResultDoesNotDependOnThreads) {
+  for (const Geometry& c : pointwise_geometries()) {
+    SCOPED_TRACE(label(c));
+    set_num_threads(1);
+    const Tensors one = run_pointwise(c);
+    set_num_threads(5);
+    const Tensors five = run_pointwise(c);
+    set_num_threads(0);
+    expect_same_bits(one, five);
+  }
+}
+
+using ForwardKernel = void (*)(const conv::ConvShape&, const float*, const Tensor&,
+                               const ConvEpilogue&, float*);
+
+// y = activation(conv + bias + residual).
+void expect_epilogue_in_order(const Geometry& c, ForwardKernel forward) {
+  SCOPED_TRACE(label(c));
+  const Shape ys = conv_output_shape(c.x, c.w, c.options);
+  const conv::ConvShape s = conv::make_shape(c.x, c.w, ys, c.options);
+  const Tensor x = random<float>("x", c.x), w = random<float>("w", c.w);
+  const Tensor bias = random<float>("bias", {s.o}), residual = random<float>("residual", ys);
+  const Tensor sum = view::to(reference_conv2d(x, w, bias, c.options), DType::f32);
+  for (const Activation activation : {Activation::none, Activation::relu, Activation::relu6}) {
+    Tensor y = empty(ys);
+    forward(s, x.data<float>(), w, {bias, residual, activation}, y.data<float>());
+    const conv::Clamp<float> clamp(activation);
+    for (int64_t i = 0; i < y.numel(); ++i) {
+      const float want = clamp(sum.data<float>()[i] + residual.data<float>()[i]);
+      ASSERT_NEAR(y.data<float>()[i], want, 1e-4);
+    }
+  }
+}
+
+TEST(ConvPointwise, EpilogueInOrder) {
+  for (const Geometry& c : pointwise_geometries())
+    expect_epilogue_in_order(c, conv::pointwise::forward);
+}
+
 std::vector<Geometry> winograd_geometries() {
   return {
       {{2, 9, 11, 19}, {37, 3, 3, 19}, {.padding = 1}},  // tails of tiles, lanes and panels
@@ -244,21 +321,7 @@ TEST(ConvWinograd, ResultDoesNotDependOnThreads) {
 }
 
 TEST(ConvWinograd, EpilogueInOrder) {
-  const Geometry c = winograd_geometries()[0];
-  const Shape ys = conv_output_shape(c.x, c.w, c.options);
-  const conv::ConvShape s = conv::make_shape(c.x, c.w, ys, c.options);
-  const Tensor x = random<float>("x", c.x), w = random<float>("w", c.w);
-  const Tensor bias = random<float>("bias", {s.o}), residual = random<float>("residual", ys);
-  const Tensor sum = view::to(reference_conv2d(x, w, bias, c.options), DType::f32);
-  for (const Activation activation : {Activation::none, Activation::relu, Activation::relu6}) {
-    Tensor y = empty(ys);
-    conv::winograd::forward(s, x.data<float>(), w, {bias, residual, activation}, y.data<float>());
-    const conv::Clamp<float> clamp(activation);
-    for (int64_t i = 0; i < y.numel(); ++i) {
-      const float want = clamp(sum.data<float>()[i] + residual.data<float>()[i]);
-      ASSERT_NEAR(y.data<float>()[i], want, 1e-4);
-    }
-  }
+  expect_epilogue_in_order(winograd_geometries()[0], conv::winograd::forward);
 }
 
 TEST(ConvWinograd, TakesOnlyItsShapes) {
