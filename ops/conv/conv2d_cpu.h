@@ -82,6 +82,7 @@ bool applies(const ConvShape& s);
 void forward(const ConvShape& s, const float* x, const Tensor& w, const ConvEpilogue& epilogue,
              float* y);
 void input_grad(const ConvShape& s, const float* g, const Tensor& w, float* gx);
+void weight_grad(const ConvShape& s, const float* g, const float* x, float* gw);
 }  // namespace pointwise
 
 #if !defined(TESSERA_REFERENCE)

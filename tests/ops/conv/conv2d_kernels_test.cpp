@@ -219,7 +219,7 @@ Tensors run_pointwise(const Geometry& c) {
         const Tensor bias = from_vector(std::vector<float>(b, b + s.o));
         conv::pointwise::forward(s, x, w, {.bias = bias}, y);
       },
-      conv::pointwise::input_grad, conv::implicit_gemm::weight_grad<float>);
+      conv::pointwise::input_grad, conv::pointwise::weight_grad);
 }
 
 TEST(ConvPointwise, MatchesPlain) {
