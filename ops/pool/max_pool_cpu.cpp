@@ -1,4 +1,5 @@
 #include <limits>
+#include <span>
 #include <type_traits>
 #include <vector>
 
@@ -13,26 +14,73 @@ int64_t row_grain(int64_t elements_per_row) {
   return std::max<int64_t>(1, 65536 / std::max<int64_t>(1, elements_per_row));
 }
 
-// best and (kIndex) where are C long and hold the running result of one window; they stay in L1.
-template <bool kIndex, class T>
-void take_pixel(const T* __restrict__ x, int32_t pixel, int64_t channels, T* __restrict__ best,
-                int32_t* __restrict__ where) {
-  using C = compute_t<T>;
-  for (int64_t c = 0; c < channels; ++c) {
-    const C v = x[c], m = best[c];
-    const bool wins = (v > m) | (v != v);
-    best[c] = wins ? x[c] : best[c];
-    if constexpr (kIndex) where[c] = wins ? pixel : where[c];
+// What one channel, or for f32 a vector of them, is computed in; indices have as many lanes.
+template <class T>
+struct OneLane {
+  using Value = compute_t<T>;
+  using Index = int32_t;
+  static constexpr int64_t kLanes = 1;
+
+  static Value load(const T* p) { return static_cast<Value>(*p); }
+  static int32_t load(const int32_t* p) { return *p; }
+  static void store(T* p, Value v) { *p = static_cast<T>(v); }
+  static void store(int32_t* p, int32_t v) { *p = v; }
+};
+
+// The types of memory, which may lie anywhere, lose that property as arguments of templates.
+struct FloatLanes {
+  typedef float Value __attribute__((vector_size(64)));
+  typedef int32_t Index __attribute__((vector_size(64)));
+  typedef float ValueInMemory __attribute__((vector_size(64), aligned(4), may_alias));
+  typedef int32_t IndexInMemory __attribute__((vector_size(64), aligned(4), may_alias));
+  static constexpr int64_t kLanes = 16;
+
+  static Value load(const float* p) { return *reinterpret_cast<const ValueInMemory*>(p); }
+  static Index load(const int32_t* p) { return *reinterpret_cast<const IndexInMemory*>(p); }
+  static void store(float* p, const Value& v) { *reinterpret_cast<ValueInMemory*>(p) = v; }
+  static void store(int32_t* p, const Index& v) { *reinterpret_cast<IndexInMemory*>(p) = v; }
+};
+
+// f.operator()<L, vectors>(c) for all channels, four vectors together where there are as many.
+template <class T, class F>
+void for_channels(int64_t channels, F&& f) {
+  constexpr int64_t kLanes = FloatLanes::kLanes;
+  int64_t c = 0;
+  if constexpr (std::is_same_v<T, float>) {
+    for (; c + 4 * kLanes <= channels; c += 4 * kLanes) f.template operator()<FloatLanes, 4>(c);
+    for (; c + kLanes <= channels; c += kLanes) f.template operator()<FloatLanes, 1>(c);
   }
+  for (; c < channels; ++c) f.template operator()<OneLane<T>, 1>(c);
 }
 
+// One window: best and (kIndex) where are C long; `pixels` are its pixels inside the image.
 template <bool kIndex, class T>
-void start_window(const T* __restrict__ x, int32_t pixel, int64_t channels, T* __restrict__ best,
-                  int32_t* __restrict__ where) {
-  for (int64_t c = 0; c < channels; ++c) {
-    best[c] = x[c];
-    if constexpr (kIndex) where[c] = pixel;
-  }
+void max_window(const T* image, std::span<const int32_t> pixels, int64_t channels, T* best,
+                int32_t* where) {
+  for_channels<T>(channels, [&]<class L, int kVectors>(int64_t c) {
+    using V = typename L::Value;
+    using I = typename L::Index;
+    constexpr int64_t kLanes = L::kLanes;
+    V most[kVectors];
+    I at[kVectors];
+    for (int u = 0; u < kVectors; ++u) {
+      most[u] = L::load(image + pixels[0] * channels + c + u * kLanes);
+      at[u] = I{} + pixels[0];
+    }
+    for (const int32_t pixel : pixels.subspan(1)) {
+      const T* from = image + pixel * channels + c;
+      for (int u = 0; u < kVectors; ++u) {
+        const V v = L::load(from + u * kLanes);
+        const auto wins = (v > most[u]) | (v != v);
+        most[u] = wins ? v : most[u];
+        if constexpr (kIndex) at[u] = wins ? I{} + pixel : at[u];
+      }
+    }
+    for (int u = 0; u < kVectors; ++u) {
+      L::store(best + c + u * kLanes, most[u]);
+      if constexpr (kIndex) L::store(where + c + u * kLanes, at[u]);
+    }
+  });
 }
 
 // One task owns whole output rows (n, i).
@@ -44,22 +92,27 @@ void max_pool(const Tensor& x_, const Windows& win, Tensor& y_, Tensor* indices)
   const int64_t channels = x_.size(3), width = win.w.in;
   const int64_t row = win.w.out * channels;
   parallel_for(0, x_.size(0) * win.h.out, row_grain(row), [&](int64_t begin, int64_t end) {
+    constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+    std::vector<int32_t> pixels;
     for (int64_t r = begin; r < end; ++r) {
       const T* image = x + r / win.h.out * win.h.in * width * channels;
       const int64_t i = r % win.h.out;
       for (int64_t j = 0; j < win.w.out; ++j) {
         T* best = y + r * row + j * channels;
         int32_t* where = kIndex ? index + r * row + j * channels : nullptr;
-        bool started = false;
-        for (int64_t h = win.h.begin(i); h < win.h.end(i); h += win.h.step()) {
-          for (int64_t w = win.w.begin(j); w < win.w.end(j); w += win.w.step()) {
-            const int64_t pixel = h * width + w;
-            const auto take = started ? take_pixel<kIndex, T> : start_window<kIndex, T>;
-            take(image + pixel * channels, static_cast<int32_t>(pixel), channels, best, where);
-            started = true;
-          }
+        pixels.clear();
+        for (int64_t h = win.h.begin(i); h < win.h.end(i); h += win.h.step())
+          for (int64_t w = win.w.begin(j); w < win.w.end(j); w += win.w.step())
+            pixels.push_back(static_cast<int32_t>(h * width + w));
+        // What the window below will read first.
+        for (int64_t h = win.h.end(i); h < std::min(win.h.end(i + 1), win.h.in); ++h)
+          for (int64_t w = win.w.begin(j); w < std::min(win.w.begin(j + 1), width); ++w)
+            for (int64_t c = 0; c < channels; c += kLine)
+              __builtin_prefetch(image + (h * width + w) * channels + c, 0, 2);
+        if (!pixels.empty()) {
+          max_window<kIndex>(image, std::span<const int32_t>(pixels), channels, best, where);
+          continue;
         }
-        if (started) continue;
         for (int64_t c = 0; c < channels; ++c) {
           best[c] = static_cast<T>(-std::numeric_limits<compute_t<T>>::infinity());
           if constexpr (kIndex) where[c] = -1;
@@ -79,26 +132,10 @@ void max_pool2d_cpu(const Tensor& x, const Windows& windows, Tensor& y, Tensor& 
   });
 }
 
-// sum (+)= g where this pixel won; `first` starts the sum.
-template <class T, class C>
-void collect(const T* __restrict__ g, const int32_t* __restrict__ winner, int32_t pixel,
-             int64_t channels, bool first, C* __restrict__ sum) {
-  if (first) {
-    for (int64_t c = 0; c < channels; ++c)
-      sum[c] = winner[c] == pixel ? static_cast<C>(g[c]) : C(0);
-  } else {
-    for (int64_t c = 0; c < channels; ++c)
-      sum[c] += winner[c] == pixel ? static_cast<C>(g[c]) : C(0);
-  }
-}
-
 // One task owns whole input rows (n, h) and asks the windows over each pixel whether it won: no
-// races, every gradient element is written once, and the sum has a fixed order. Half types sum in
-// a float buffer, the others in place.
+// races, every gradient element is written once, and the sum has a fixed order.
 template <class T>
 void scatter(const Tensor& g_, const Tensor& indices, const Windows& win, Tensor& gx_) {
-  using C = compute_t<T>;
-  constexpr bool kInPlace = std::is_same_v<T, C>;
   const T* g = g_.data<T>();
   const int32_t* index = indices.data<int32_t>();
   T* gx = gx_.data<T>();
@@ -106,25 +143,29 @@ void scatter(const Tensor& g_, const Tensor& indices, const Windows& win, Tensor
   const int64_t row = win.w.out * channels;
   const int64_t grain = row_grain(width * channels);
   parallel_for(0, g_.size(0) * win.h.in, grain, [&](int64_t begin, int64_t end) {
-    std::vector<C> buffer(static_cast<size_t>(kInPlace ? 0 : channels));
+    std::vector<int64_t> windows;  // where they start in g
     for (int64_t r = begin; r < end; ++r) {
       const int64_t n = r / win.h.in, h = r % win.h.in;
-      const int64_t i0 = win.h.first_output(h), i1 = win.h.last_output(h);
       for (int64_t w = 0; w < width; ++w) {
+        windows.clear();
+        for (int64_t i = win.h.first_output(h); i <= win.h.last_output(h); ++i)
+          for (int64_t j = win.w.first_output(w); j <= win.w.last_output(w); ++j)
+            windows.push_back((n * win.h.out + i) * row + j * channels);
+        const auto pixel = static_cast<int32_t>(h * width + w);
         T* out = gx + (r * width + w) * channels;
-        C* sum = buffer.data();
-        if constexpr (kInPlace) sum = out;
-        const int64_t j0 = win.w.first_output(w), j1 = win.w.last_output(w);
-        if (i0 > i1 || j0 > j1) std::fill(sum, sum + channels, C(0));
-        for (int64_t i = i0; i <= i1; ++i) {
-          for (int64_t j = j0; j <= j1; ++j) {
-            const int64_t at = (n * win.h.out + i) * row + j * channels;
-            collect(g + at, index + at, static_cast<int32_t>(h * width + w), channels,
-                    i == i0 && j == j0, sum);
-          }
-        }
-        if constexpr (!kInPlace)
-          for (int64_t c = 0; c < channels; ++c) out[c] = static_cast<T>(sum[c]);
+        for_channels<T>(channels, [&]<class L, int kVectors>(int64_t c) {
+          using V = typename L::Value;
+          using I = typename L::Index;
+          constexpr int64_t kLanes = L::kLanes;
+          V sum[kVectors] = {};
+          for (const int64_t window : windows)
+            for (int u = 0; u < kVectors; ++u) {
+              const int64_t at = window + c + u * kLanes;
+              const auto won = L::load(index + at) == I{} + pixel;
+              sum[u] += won ? L::load(g + at) : V{};
+            }
+          for (int u = 0; u < kVectors; ++u) L::store(out + c + u * kLanes, sum[u]);
+        });
       }
     }
   });
