@@ -211,13 +211,17 @@ def means_table(ratios):
     return table(header, lines, left=2) if lines else ""
 
 
+def machine_text(machine):
+    memory = f"{machine['memory_gb']} GB, " if machine.get("memory_gb") else ""
+    return (f"{machine['cpu']}, family/model/stepping {machine['cpu_family_model']} "
+            f"({', '.join(machine['instructions'])}), "
+            f"{machine['usable_processors']} of {machine['processors']} processors, "
+            f"{memory}{machine['system']}, kernel {machine['kernel']}")
+
+
 def machine_lines(document, figures):
     machine = document["machine"]
-    memory = f"{machine['memory_gb']} GB, " if machine.get("memory_gb") else ""
-    lines = [f"{machine['cpu']}, family/model/stepping {machine['cpu_family_model']} "
-             f"({', '.join(machine['instructions'])}), "
-             f"{machine['usable_processors']} of {machine['processors']} processors, "
-             f"{memory}{machine['system']}, kernel {machine['kernel']}. "
+    lines = [f"{machine_text(machine)}. "
              f"{document['date']}. {count(document['rounds'], 'round')}, "
              f"at least {document['seconds']:g} s each."]
     programs = [*document["programs"].values()]
