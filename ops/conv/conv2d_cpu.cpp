@@ -102,9 +102,8 @@ void weight_grad_typed(const ConvShape& s, const T* g, const T* x, T* gw) {
 #else
   if (conv::depthwise::applies(s)) return conv::depthwise::weight_grad(s, g, x, gw);
   if constexpr (std::is_same_v<T, float>) {
-    // The image is copied as it goes, once for all filters: too much for few of them.
-    if (conv::pointwise::applies(s) && s.o >= s.c) return conv::pointwise::weight_grad(s, g, x, gw);
     if (use_winograd(s, false)) return conv::winograd::weight_grad(s, g, x, gw);
+    if (conv::unfolded::pays(s)) return conv::unfolded::weight_grad(s, g, x, gw);
     if (conv::onednn::weight_grad(s, g, x, gw)) return;
   }
   conv::implicit_gemm::weight_grad(s, g, x, gw);

@@ -82,8 +82,15 @@ bool applies(const ConvShape& s);
 void forward(const ConvShape& s, const float* x, const Tensor& w, const ConvEpilogue& epilogue,
              float* y);
 void input_grad(const ConvShape& s, const float* g, const Tensor& w, float* gx);
-void weight_grad(const ConvShape& s, const float* g, const float* x, float* gw);
 }  // namespace pointwise
+
+/// The weight gradient of ungrouped filters in f32 as a product with the unfolded image, which is
+/// never stored as a whole. Deterministic for any number of threads.
+namespace unfolded {
+/// Whether it is expected to be faster than oneDNN's.
+bool pays(const ConvShape& s);
+void weight_grad(const ConvShape& s, const float* g, const float* x, float* gw);
+}  // namespace unfolded
 
 #if !defined(TESSERA_REFERENCE)
 /// oneDNN in f32. Primitives are cached by shape and thread count, filters in oneDNN's own layout

@@ -203,70 +203,6 @@ void spread(const ConvShape& s, const float* dense, float* gx) {
   });
 }
 
-// out (rows, columns) = the sum over `count` pixels of a (pixels, rows)^T * b (pixels, columns). a
-// is read where it lies; panels of b are copied for a stretch of pixels, which stays in cache.
-// `pixel` points at a pixel of b.
-template <class Pixel>
-void sum_of_products(int64_t count, const float* a, int64_t rows, const Pixel& pixel,
-                     int64_t columns, float* out) {
-  constexpr int64_t kStretch = 256, kGroup = 4;  // pixels and panels that are copied together
-  const int64_t panels = (columns + kPanelColumns - 1) / kPanelColumns;
-  const int64_t groups = (panels + kGroup - 1) / kGroup;
-  const int64_t row_blocks = (rows + kPanelRows - 1) / kPanelRows;
-  // Few groups: the threads share the rows of each, every one copying for itself.
-  const int64_t parts = std::clamp<int64_t>((num_threads() + groups - 1) / groups, 1, row_blocks);
-  parallel_for(0, groups * parts, 1, [&](int64_t begin, int64_t end) {
-    thread_local std::vector<float> scratch;
-    scratch.resize(
-        static_cast<size_t>((kPanelColumns + kPanelRows) * kStretch + kPanelRows * kPanelColumns));
-    float* const panel = scratch.data();
-    float* const rest = panel + kPanelColumns * kStretch;
-    float* const tile = rest + kPanelRows * kStretch;
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t group = task / parts * kGroup, part = task % parts;
-      const int64_t row0 = row_blocks * part / parts * kPanelRows;
-      const int64_t row1 = std::min(row_blocks * (part + 1) / parts * kPanelRows, rows);
-      for (int64_t first = 0; first < count; first += kStretch) {
-        const int64_t depth = std::min(kStretch, count - first);
-        for (int64_t p = group; p < std::min(group + kGroup, panels); ++p) {
-          const int64_t column = p * kPanelColumns;
-          const int64_t width = std::min(kPanelColumns, columns - column);
-          const int vectors = static_cast<int>((width + kPanelLanes - 1) / kPanelLanes);
-          const int64_t stride = vectors * kPanelLanes, step = kPanelRows / vectors;
-          for (int64_t k = 0; k < depth; ++k) {
-            std::copy_n(pixel(first + k) + column, width, panel + k * stride);
-            std::fill(panel + k * stride + width, panel + (k + 1) * stride, 0.0f);
-            if (p == group)
-              for (int64_t r = row0; r < row1; r += kPanelLanes)
-                __builtin_prefetch(a + (first + k) * rows + r, 0, 2);
-          }
-          for (int64_t r = row0; r < row1; r += step) {
-            const int64_t valid = std::min(step, row1 - r);
-            cpu::PanelRowsView view{a + first * rows + r, 1, rows};
-            if (valid < step) {  // the kernel reads whole steps
-              for (int64_t k = 0; k < depth; ++k) {
-                std::copy_n(view.data + k * rows, valid, rest + k * step);
-                std::fill_n(rest + k * step + valid, step - valid, 0.0f);
-              }
-              view = {rest, 1, step};
-            }
-            cpu::panel_gemm(step, vectors, view, panel, stride, tile, stride, depth);
-            for (int64_t i = 0; i < valid; ++i) {
-              float* to = out + (r + i) * columns + column;
-              const float* sum = tile + i * stride;
-              if (first == 0) {
-                std::copy_n(sum, width, to);
-              } else {
-                for (int64_t c = 0; c < width; ++c) to[c] += sum[c];
-              }
-            }
-          }
-        }
-      }
-    }
-  });
-}
-
 std::shared_ptr<Storage> packed(const Tensor& w, const char* layout, const Product& p,
                                 const Operand& b) {
   return cpu::packed_weights(w, layout, p.packed_bytes(),
@@ -298,19 +234,6 @@ void input_grad(const ConvShape& s, const float* g, const Tensor& w, float* gx) 
   run(p, Pixels(g, s.ho, s.wo, s.o, 1, 1, p.rows), static_cast<const float*>(filters->data),
       {to, nullptr, nullptr, {}});
   if (!dense) spread(s, to, gx);
-}
-
-void weight_grad(const ConvShape& s, const float* g, const float* x, float* gw) {
-  const int64_t count = s.n * s.ho * s.wo;
-  if (count == 0) {
-    std::fill_n(gw, s.o * s.c, 0.0f);
-    return;
-  }
-  const auto pixel = [&](int64_t k) {
-    const int64_t n = k / (s.ho * s.wo), h = k / s.wo % s.ho * s.sh, w = k % s.wo * s.sw;
-    return x + ((n * s.h + h) * s.w + w) * s.c;
-  };
-  sum_of_products(count, g, s.o, pixel, s.c, gw);
 }
 
 }  // namespace tessera::conv::pointwise

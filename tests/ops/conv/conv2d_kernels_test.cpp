@@ -219,7 +219,7 @@ Tensors run_pointwise(const Geometry& c) {
         const Tensor bias = from_vector(std::vector<float>(b, b + s.o));
         conv::pointwise::forward(s, x, w, {.bias = bias}, y);
       },
-      conv::pointwise::input_grad, conv::pointwise::weight_grad);
+      conv::pointwise::input_grad, conv::unfolded::weight_grad);
 }
 
 TEST(ConvPointwise, MatchesPlain) {
@@ -247,6 +247,36 @@ TEST(ConvPointwise, ResultDoesNotDependOnThreads) {
     set_num_threads(0);
     expect_same_bits(one, five);
   }
+}
+
+TEST(ConvUnfolded, WeightGradMatchesPlainForAnyThreads) {
+  std::vector<Geometry> all = geometries();
+  all.push_back({{3, 17, 13, 70}, {80, 3, 3, 70}, {.stride = 2, .padding = 1}});
+  all.push_back({{2, 9, 9, 20}, {25, 3, 2, 20}, {.padding = 2, .dilation = {2, 3}}});
+  all.push_back({{0, 9, 9, 20}, {25, 3, 3, 20}, {}});
+  int checked = 0;
+  for (const Geometry& c : all) {
+    if (c.options.groups != 1) continue;
+    SCOPED_TRACE(label(c));
+    ++checked;
+    const Shape ys = conv_output_shape(c.x, c.w, c.options);
+    const conv::ConvShape s = conv::make_shape(c.x, c.w, ys, c.options);
+    const Tensor x = random<float>("x", c.x), g = random<float>("g", ys);
+    Tensor want = empty(c.w, DType::f64);
+    conv::plain::weight_grad(s, random<double>("g", ys).data<double>(),
+                             random<double>("x", c.x).data<double>(), want.data<double>());
+    Tensors results;
+    for (const int threads : {1, 5}) {
+      set_num_threads(threads);
+      results.push_back(full(c.w, NAN));
+      conv::unfolded::weight_grad(s, g.data<float>(), x.data<float>(),
+                                  results.back().data<float>());
+    }
+    set_num_threads(0);
+    expect_close({view::to(results[0], DType::f64)}, {want}, 1e-5);
+    expect_same_bits({results[0]}, {results[1]});
+  }
+  EXPECT_EQ(checked, 8);
 }
 
 using ForwardKernel = void (*)(const conv::ConvShape&, const float*, const Tensor&,
