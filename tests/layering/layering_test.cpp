@@ -44,6 +44,8 @@ const Sample kSamples[] = {
     {"ops/conv/a_onednn.cpp", "#include <dnnl.hpp>", ""},
     {"ops/cpu/onednn.h", "#include <dnnl.hpp>", ""},
     {"ops/conv/a.cpp", "#include <dnnl.hpp>", "library"},
+    {"ops/conv/a.cpp", "#include <immintrin.h>", "library"},
+    {"ops/cpu/a.h", "#include <immintrin.h>", ""},
     {"ops/conv/a.cpp", "#include \"cuda/device.h\"", "ops may not include cuda"},
     {"ops/conv/a.cu", "#include \"cuda/device.h\"", ""},
     {"ops/conv/a.cpp", "#include \"nn/module.h\"", "ops may not include nn"},

@@ -23,10 +23,12 @@ constexpr std::string_view kPosix = "posix";
 const std::vector<Rule>& rules() {
   static const std::vector<Rule> table = {
       {"tensor", {"tensor"}, {kPosix}},
+      {"tensor/allocator.cpp", {"tensor"}, {kPosix, "sanitizer/asan_interface.h"}},
       {"tensor/parallel.cpp", {"tensor"}, {kPosix, "omp.h"}},
       {"autograd", {"autograd", "tensor"}, {}},
       {"cuda", {"cuda", "tensor"}, {"cuda_runtime.h", "cuda_fp16.h", "cuda_bf16.h"}},
       {"ops", {"ops", "autograd", "tensor"}, {}},
+      {"ops/cpu", {"ops", "autograd", "tensor"}, {"immintrin.h"}},
       {"io", {"io", "tensor"}, {kPosix, "nlohmann/json.hpp", "zip.h", "zlib.h"}},
       {"nn", {"nn", "ops", "autograd", "tensor"}, {}},
       {"nn/io", {"nn", "io", "ops", "autograd", "tensor"}, {"nlohmann/json.hpp"}},
