@@ -49,8 +49,9 @@ class Capture final : public KernelObserver {
     });
   }
 
-  // Whether the calls make this tensor's contents and nobody but them and this handle refers to it.
-  bool makes(const Tensor& t) {
+  // Takes the result as a handle of the plan. Returns whether the calls make its contents and
+  // nobody else refers to them.
+  bool adopt(const Tensor& t) {
     const auto it = contents_.find(t.impl_ptr()->storage.get());
     if (it == contents_.end()) return false;
     note(t, true);
@@ -81,7 +82,8 @@ class Capture final : public KernelObserver {
     const std::shared_ptr<Storage>& storage = t.impl_ptr()->storage;
     const auto [it, added] = contents_.try_emplace(storage.get(), Contents{storage});
     if (added && written && storage->bytes > 0) waiting_.push_back(&it->second);
-    ++it->second.handles.try_emplace(t.impl_ptr().get(), &t, 0).first->second.count;
+    const Contents::Handles none{&t, 0};
+    ++it->second.handles.try_emplace(t.impl_ptr().get(), none).first->second.count;
   }
 
   const std::thread::id owner_ = std::this_thread::get_id();
@@ -194,7 +196,7 @@ InferencePlan::InferencePlan(const Forward& forward, const Tensor& example)
     KernelObserverGuard guard(capture);
     s.output = forward(s.input);
     capture->release();
-    s.output_is_made = capture->makes(s.output);
+    s.output_is_made = capture->adopt(s.output);
     s.calls = std::move(capture->calls);
   }
   s.lay_out();

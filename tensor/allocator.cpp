@@ -5,6 +5,13 @@
 #include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
+#define TESSERA_ASAN
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TESSERA_ASAN
+#endif
+#endif
+#if defined(TESSERA_ASAN)
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -16,6 +23,7 @@
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -39,7 +47,7 @@ size_t block_size(size_t bytes) {
   return round_up(bytes, std::bit_floor(bytes - 1) / 8);
 }
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(TESSERA_ASAN)
 constexpr size_t kGuard = kAlignment;  // between blocks, so that an overrun is seen
 void forbid(void* begin, size_t size) { __asan_poison_memory_region(begin, size); }
 void permit(void* begin, size_t size) { __asan_unpoison_memory_region(begin, size); }
@@ -51,41 +59,36 @@ void permit(void*, size_t) {}
 
 // Large blocks, cut from address space that is reserved far ahead and becomes memory as it is used:
 // blocks of any size follow each other, are joined again when they are free, and share huge pages.
+// What it holds may not be touched, what it hands out not yet.
 class Heap {
  public:
   // Free memory that has been used before; nullptr if no range of it is large enough.
-  std::byte* take_used(size_t size) { return permitted(used_.take(size + kGuard), size); }
+  std::byte* take_used(size_t size) { return used_.take(size + kGuard); }
 
-  // Memory that nobody has touched since it came from the system; nullptr if the system has none.
+  // Memory that takes a page of the system's where it is touched first; nullptr if there is none.
   std::byte* take_fresh(size_t size) {
     std::byte* found = fresh_.take(size + kGuard);
     if (!found && grow(size + kGuard)) found = fresh_.take(size + kGuard);
-    return permitted(found, size);
+    return found;
   }
 
-  void give(std::byte* block, size_t size) {
-    forbid(block, size);
-    used_.add(block, size + kGuard);
-  }
+  void give(std::byte* block, size_t size) { used_.add(block, size + kGuard); }
 
-  // Returns the memory of all free ranges to the system; their addresses stay ours.
+  // Returns the whole pages of all free ranges to the system; their addresses stay ours.
   void trim() {
-    used_.move_to(fresh_, [](std::byte* begin, size_t size) {
-      const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    for (auto [begin, size] = used_.take_lowest(); size > 0;
+         std::tie(begin, size) = used_.take_lowest()) {
       const auto address = reinterpret_cast<uintptr_t>(begin);
       const uintptr_t first = round_up(address, page), last = (address + size) / page * page;
       if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
-    });
+      fresh_.add(begin, size);
+    }
   }
 
  private:
   static constexpr size_t kStep = size_t{32} << 20;        // made writable at a time
   static constexpr size_t kReservation = size_t{1} << 40;  // addresses alone cost nothing
-
-  static std::byte* permitted(std::byte* block, size_t size) {
-    if (block) permit(block, size);
-    return block;
-  }
 
   bool grow(size_t size) {
     const size_t step = round_up(size, kStep);
@@ -98,12 +101,13 @@ class Heap {
     return true;
   }
 
-  // Less where the process may not have so many addresses.
+  // No more than is needed now where the process may not have many addresses (ulimit -v).
   bool reserve(size_t step) {
-    for (size_t size = std::max(kReservation, step + kHugePage); size >= step + kHugePage;
-         size /= 2) {
+    for (const size_t size : {kReservation, step + kHugePage}) {
+      if (size < step + kHugePage) continue;
       void* begin = mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       if (begin == MAP_FAILED) continue;
+      if (next_ < end_) munmap(next_, static_cast<size_t>(end_ - next_));
       next_ = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<uintptr_t>(begin), kHugePage));
       end_ = static_cast<std::byte*>(begin) + size;
       return true;
@@ -143,6 +147,8 @@ class CachingCpuAllocator final : public Allocator {
     } else {
       pointer = take_from_system(size, bytes);
     }
+    permit(pointer, size);
+    forbid(static_cast<std::byte*>(pointer) + bytes, size - bytes);
     stats_.live += static_cast<int64_t>(size);
     stats_.peak = std::max(stats_.peak, stats_.live);
     return pointer;
@@ -153,10 +159,10 @@ class CachingCpuAllocator final : public Allocator {
     const size_t size = block_size(bytes);
     std::lock_guard lock(mutex_);
     stats_.live -= static_cast<int64_t>(size);
+    forbid(pointer, size);
     try {
       if (size < kSmall) {
         bins_[size].push_back(pointer);
-        forbid(pointer, size);
       } else {
         heap_.give(static_cast<std::byte*>(pointer), size);
       }
@@ -196,7 +202,6 @@ class CachingCpuAllocator final : public Allocator {
     if (bin == bins_.end() || bin->second.empty()) return nullptr;
     void* pointer = bin->second.back();
     bin->second.pop_back();
-    permit(pointer, size);
     return pointer;
   }
 

@@ -28,7 +28,7 @@ class Allocator {
   virtual void deallocate(void* pointer, size_t bytes) noexcept = 0;
   virtual MemoryStats stats() const = 0;
   virtual void reset_peak() = 0;
-  /// Returns all cached blocks to the system.
+  /// Returns all cached memory to the system, of the CPU's whole pages.
   virtual void trim() = 0;
   virtual void set_limit(int64_t bytes) = 0;
 };

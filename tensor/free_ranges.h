@@ -13,26 +13,31 @@ namespace tessera {
 /// touches no memory itself.
 class FreeRanges {
  public:
-  /// Gives [begin, begin + size) to the set; it must not overlap what is there.
+  /// Gives [begin, begin + size) to the set; it must not overlap what is there. Throws bad_alloc,
+  /// the set unchanged, where there is no memory to note it.
   void add(std::byte* begin, size_t size) {
     if (size == 0) return;
-    auto next = by_address_.lower_bound(begin);
-    if (next != by_address_.end() && begin + size == next->first) {
-      size += next->second;
-      by_size_.erase({next->second, next->first});
-      next = by_address_.erase(next);
-    }
+    const auto next = by_address_.lower_bound(begin);
+    const bool joins_next = next != by_address_.end() && begin + size == next->first;
     if (next != by_address_.begin()) {
       const auto before = std::prev(next);
       if (before->first + before->second == begin) {
-        by_size_.erase({before->second, before->first});
-        begin = before->first;
-        size += before->second;
-        by_address_.erase(before);
+        if (joins_next) {
+          size += next->second;
+          by_size_.erase({next->second, next->first});
+          by_address_.erase(next);
+        }
+        return change(before, before->first, before->second + size);
       }
     }
-    by_address_.emplace(begin, size);
-    by_size_.emplace(size, begin);
+    if (joins_next) return change(next, begin, size + next->second);
+    const auto added = by_address_.emplace(begin, size).first;
+    try {
+      by_size_.emplace(size, begin);
+    } catch (...) {
+      by_address_.erase(added);
+      throw;
+    }
   }
 
   /// Cuts `size` > 0 bytes from the smallest range that has them, the lowest among equals; nullptr
@@ -41,28 +46,40 @@ class FreeRanges {
     const auto best = by_size_.lower_bound({size, nullptr});
     if (best == by_size_.end()) return nullptr;
     const auto [whole, begin] = *best;
-    by_size_.erase(best);
-    by_address_.erase(begin);
+    const auto range = by_address_.find(begin);
     if (whole > size) {
-      by_address_.emplace(begin + size, whole - size);
-      by_size_.emplace(whole - size, begin + size);
+      change(range, begin + size, whole - size);
+    } else {
+      by_size_.erase(best);
+      by_address_.erase(range);
     }
     return begin;
   }
 
-  /// Empties the set into `to`, after f(begin, size) for each range.
-  template <class F>
-  void move_to(FreeRanges& to, F&& f) {
-    for (const auto& [begin, size] : by_address_) {
-      f(begin, size);
-      to.add(begin, size);
-    }
-    by_address_.clear();
-    by_size_.clear();
+  /// Takes out the lowest range; size 0 if the set is empty.
+  std::pair<std::byte*, size_t> take_lowest() {
+    if (by_address_.empty()) return {nullptr, 0};
+    const std::pair<std::byte*, size_t> range = *by_address_.begin();
+    by_size_.erase({range.second, range.first});
+    by_address_.erase(by_address_.begin());
+    return range;
   }
 
  private:
-  std::map<std::byte*, size_t, std::less<>> by_address_;
+  using ByAddress = std::map<std::byte*, size_t, std::less<>>;
+
+  // Moves a range's ends. The nodes are used again, so nothing is allocated.
+  void change(ByAddress::iterator range, std::byte* begin, size_t size) {
+    auto by_size = by_size_.extract({range->second, range->first});
+    by_size.value() = {size, begin};
+    by_size_.insert(std::move(by_size));
+    auto by_address = by_address_.extract(range);
+    by_address.key() = begin;
+    by_address.mapped() = size;
+    by_address_.insert(std::move(by_address));
+  }
+
+  ByAddress by_address_;
   std::set<std::pair<size_t, std::byte*>> by_size_;
 };
 

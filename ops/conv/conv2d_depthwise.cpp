@@ -84,26 +84,24 @@ struct Gather {
 
 // `Count` outputs of a run, U vectors of channels from c on. `next` and `out_next` are the steps
 // from one output to the next in the input and in the output.
-template <class V, int U, int Count, class T>
+template <class L, int U, int Count, class T>
 inline void gather_channels(const Gather<T>& a, std::span<const Offset> taps, int64_t next, T* out,
                             int64_t out_next, int64_t c) {
-  constexpr int64_t kLanes = sizeof(V) / sizeof(T);
+  using V = typename L::Type;
+  constexpr int64_t kLanes = L::kLanes;
   V acc[Count][U];
   for (int i = 0; i < Count; ++i)
-    for (int u = 0; u < U; ++u)
-      acc[i][u] = a.bias ? *reinterpret_cast<const V*>(a.bias + c + u * kLanes) : V{};
+    for (int u = 0; u < U; ++u) acc[i][u] = a.bias ? L::load(a.bias + c + u * kLanes) : V{};
   for (const Offset& tap : taps) {
     const T* w = a.filters + tap.filter + c;
     const T* x = a.in + tap.input + c;
     for (int u = 0; u < U; ++u) {
-      const V filter = *reinterpret_cast<const V*>(w + u * kLanes);
-      for (int i = 0; i < Count; ++i)
-        acc[i][u] += filter * *reinterpret_cast<const V*>(x + i * next + u * kLanes);
+      const V filter = L::load(w + u * kLanes);
+      for (int i = 0; i < Count; ++i) acc[i][u] += filter * L::load(x + i * next + u * kLanes);
     }
   }
   for (int i = 0; i < Count; ++i)
-    for (int u = 0; u < U; ++u)
-      *reinterpret_cast<V*>(out + i * out_next + c + u * kLanes) = a.clamp(acc[i][u]);
+    for (int u = 0; u < U; ++u) L::store(out + i * out_next + c + u * kLanes, a.clamp(acc[i][u]));
 }
 
 // Channels [begin, end) of `Count` outputs from `first` on: pairs of vectors, then one vector, then
@@ -111,16 +109,16 @@ inline void gather_channels(const Gather<T>& a, std::span<const Offset> taps, in
 template <int Count, class T>
 void gather_block(const Gather<T>& a, std::span<const Offset> taps, const Run& run, int64_t first,
                   int64_t begin, int64_t end) {
-  using V = typename cpu::Vector<T>::Type;
-  constexpr int64_t kLanes = cpu::Vector<T>::kLanes;
+  using Lanes = cpu::Vector<T>;
+  constexpr int64_t kLanes = Lanes::kLanes;
   const int64_t next = run.advance * a.channels, out_next = run.step * a.channels;
   T* out = a.out + first * a.channels;
   int64_t c = begin;
   for (; c + 2 * kLanes <= end; c += 2 * kLanes)
-    gather_channels<V, 2, Count>(a, taps, next, out, out_next, c);
+    gather_channels<Lanes, 2, Count>(a, taps, next, out, out_next, c);
   for (; c + kLanes <= end; c += kLanes)
-    gather_channels<V, 1, Count>(a, taps, next, out, out_next, c);
-  for (; c < end; ++c) gather_channels<T, 1, Count>(a, taps, next, out, out_next, c);
+    gather_channels<Lanes, 1, Count>(a, taps, next, out, out_next, c);
+  for (; c < end; ++c) gather_channels<cpu::Scalar<T>, 1, Count>(a, taps, next, out, out_next, c);
 }
 
 template <class T>
@@ -204,17 +202,17 @@ void transpose(const T* source, int64_t rows, int64_t cols, T* out) {
 
 // Sum over a stretch of output columns [begin, end) of g times the input that tap (kh, kw) saw,
 // added to acc (C). g and x point at column 0 of their rows.
-template <class V, int U, class T>
+template <class L, int U, class T>
 inline void accumulate_tap(const T* g, const T* x, int64_t begin, int64_t end, int64_t channels,
                            int64_t x_step, T* acc) {
-  constexpr int64_t kLanes = sizeof(V) / sizeof(T);
+  using V = typename L::Type;
+  constexpr int64_t kLanes = L::kLanes;
   V sum[U];
-  for (int u = 0; u < U; ++u) sum[u] = *reinterpret_cast<const V*>(acc + u * kLanes);
+  for (int u = 0; u < U; ++u) sum[u] = L::load(acc + u * kLanes);
   for (int64_t p = begin; p < end; ++p)
     for (int u = 0; u < U; ++u)
-      sum[u] += *reinterpret_cast<const V*>(g + p * channels + u * kLanes) *
-                *reinterpret_cast<const V*>(x + p * x_step + u * kLanes);
-  for (int u = 0; u < U; ++u) *reinterpret_cast<V*>(acc + u * kLanes) = sum[u];
+      sum[u] += L::load(g + p * channels + u * kLanes) * L::load(x + p * x_step + u * kLanes);
+  for (int u = 0; u < U; ++u) L::store(acc + u * kLanes, sum[u]);
 }
 
 constexpr int64_t kColumns = 8;  // output columns per visit of the accumulators
@@ -223,8 +221,8 @@ constexpr int64_t kParts = 16;   // partial sums of the weight gradient, whateve
 // Adds the contribution of output row r (over all images) to acc (KH KW, C).
 template <class T>
 void weight_grad_row(const ConvShape& s, const T* g, const T* x, int64_t r, T* acc) {
-  using V = typename cpu::Vector<T>::Type;
-  constexpr int64_t kLanes = cpu::Vector<T>::kLanes;
+  using Lanes = cpu::Vector<T>;
+  constexpr int64_t kLanes = Lanes::kLanes;
   const int64_t channels = s.c, n = r / s.ho, ho = r % s.ho;
   const T* g_row = g + r * s.wo * channels;
   // Output columns for which tap kw is inside the image.
@@ -236,7 +234,7 @@ void weight_grad_row(const ConvShape& s, const T* g, const T* x, int64_t r, T* a
     return room < 0 ? 0 : std::min(s.wo, room / s.sw + 1);
   };
   for (int64_t tile = 0; tile < s.wo; tile += kColumns) {
-    const auto over_taps = [&]<class Vec, int U>(int64_t c) {
+    const auto over_taps = [&]<class L, int U>(int64_t c) {
       for (int64_t kh = 0; kh < s.kh; ++kh) {
         const int64_t h = ho * s.sh - s.ph + kh * s.dh;
         if (h < 0 || h >= s.h) continue;
@@ -245,16 +243,15 @@ void weight_grad_row(const ConvShape& s, const T* g, const T* x, int64_t r, T* a
           const int64_t begin = std::max(tile, first(kw));
           const int64_t end = std::min(tile + kColumns, last(kw));
           if (begin < end)
-            accumulate_tap<Vec, U>(g_row + c, x_row + (kw * s.dw - s.pw) * channels + c, begin, end,
-                                   channels, s.sw * channels,
-                                   acc + (kh * s.kw + kw) * channels + c);
+            accumulate_tap<L, U>(g_row + c, x_row + (kw * s.dw - s.pw) * channels + c, begin, end,
+                                 channels, s.sw * channels, acc + (kh * s.kw + kw) * channels + c);
         }
       }
     };
     int64_t c = 0;
-    for (; c + 4 * kLanes <= channels; c += 4 * kLanes) over_taps.template operator()<V, 4>(c);
-    for (; c + kLanes <= channels; c += kLanes) over_taps.template operator()<V, 1>(c);
-    for (; c < channels; ++c) over_taps.template operator()<T, 1>(c);
+    for (; c + 4 * kLanes <= channels; c += 4 * kLanes) over_taps.template operator()<Lanes, 4>(c);
+    for (; c + kLanes <= channels; c += kLanes) over_taps.template operator()<Lanes, 1>(c);
+    for (; c < channels; ++c) over_taps.template operator()<cpu::Scalar<T>, 1>(c);
   }
 }
 

@@ -2,7 +2,6 @@
 
 #include <dnnl.hpp>
 
-#include <algorithm>
 #include <list>
 #include <mutex>
 #include <string>
@@ -12,7 +11,6 @@
 #include "ops/conv/conv2d_cpu.h"
 #include "ops/cpu/onednn.h"
 #include "ops/cpu/packed_weights.h"
-#include "tensor/parallel.h"
 
 namespace tessera::conv::onednn {
 namespace {

@@ -2,7 +2,6 @@
 // filters are packed in panels of columns; a block of pixels, read where it lies, meets one panel
 // after the other, and bias, residual and activation are applied to the sums in registers.
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "ops/conv/conv2d_cpu.h"
@@ -16,20 +15,17 @@ namespace {
 using cpu::kPanelColumns;
 using cpu::kPanelLanes;
 using cpu::kPanelRows;
+using cpu::Panel;
 using cpu::PanelRegister;
+using cpu::round_up;
 
 constexpr int64_t kBlockFloats = int64_t{1} << 16;  // of pixels that stay in the second-level cache
-
-int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
 // The product's sizes: a (rows, depth) * b (depth, columns).
 struct Product {
   int64_t rows, depth, columns;
 
-  int64_t panels() const { return (columns + kPanelColumns - 1) / kPanelColumns; }
-  int64_t width(int64_t panel) const {
-    return std::min(kPanelColumns, columns - panel * kPanelColumns);
-  }
+  int64_t panels() const { return Panel::count(columns); }
   size_t packed_bytes() const {
     return static_cast<size_t>(depth * round_up(columns, kPanelLanes)) * sizeof(float);
   }
@@ -47,8 +43,8 @@ void pack(const Product& p, const Operand& b, float* packed) {
   const int64_t steps = (p.depth + kSide - 1) / kSide;
   parallel_for(0, p.panels() * steps, 8, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t panel = i / steps, first = panel * kPanelColumns, width = p.width(panel);
-      const int64_t stride = round_up(width, kPanelLanes);
+      const Panel panel = Panel::at(i / steps, p.columns);
+      const int64_t first = panel.first, width = panel.width, stride = panel.stride();
       const int64_t d0 = i % steps * kSide, d1 = std::min(d0 + kSide, p.depth);
       float* to = packed + first * p.depth;
       if (b.column_stride == 1) {
@@ -94,7 +90,7 @@ void multiply(const cpu::PanelRowsView& a, int64_t count, const float* panel, in
         for (int64_t r = 0; r < ahead; ++r) __builtin_prefetch(later + r * a.row_stride + d);
     };
     const auto run = [&]<bool Whole>() {
-      cpu::detail::panel_micro<kRows, Vectors>(
+      cpu::panel_block<kRows, Vectors>(
           {a.data + first * a.row_stride, a.row_stride, a.depth_stride}, panel, kWidth, depth,
           prefetch, [&](int r, int v, const PanelRegister& sums) {
             const int64_t column = v * kPanelLanes, at = (first + r) * columns + column;
@@ -137,18 +133,18 @@ void run(const Product& p, const Rows& row, const float* packed, const Output& w
       const int64_t first = groups * block / blocks * kPanelRows;
       const int64_t count = std::min(groups * (block + 1) / blocks * kPanelRows, p.rows) - first;
       const float* a = row(first, count);
-      for (int64_t panel = p.panels() * part / parts; panel < p.panels() * (part + 1) / parts;
-           ++panel) {
-        const int64_t column = panel * kPanelColumns, width = p.width(panel);
+      const int64_t begin_panel = p.panels() * part / parts;
+      for (int64_t i = begin_panel; i < p.panels() * (part + 1) / parts; ++i) {
+        const Panel panel = Panel::at(i, p.columns);
+        const int64_t column = panel.first;
         Output out = whole;
         out.y += first * p.columns + column;
         if (out.bias) out.bias += column;
         if (out.residual) out.residual += first * p.columns + column;
-        cpu::with_panel_vectors(
-            static_cast<int>((width + kPanelLanes - 1) / kPanelLanes), [&]<int Vectors>() {
-              multiply<Vectors>({a, p.depth, 1}, count, packed + column * p.depth, p.depth, width,
-                                p.columns, panel == p.panels() * part / parts, out);
-            });
+        cpu::with_panel_vectors(panel.vectors(), [&]<int Vectors>() {
+          multiply<Vectors>({a, p.depth, 1}, count, packed + column * p.depth, p.depth, panel.width,
+                            p.columns, i == begin_panel, out);
+        });
       }
     }
   });

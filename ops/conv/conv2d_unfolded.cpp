@@ -14,16 +14,10 @@ namespace {
 using cpu::kPanelColumns;
 using cpu::kPanelLanes;
 using cpu::kPanelRows;
+using cpu::Panel;
 
 constexpr int64_t kStretch = 256;  // pixels that are unfolded together
 constexpr int64_t kGroup = 4;      // panels of one task, which share what they read of g
-
-struct Panel {
-  int64_t first, width;  // columns
-
-  int vectors() const { return static_cast<int>((width + kPanelLanes - 1) / kPanelLanes); }
-  int64_t stride() const { return vectors() * kPanelLanes; }
-};
 
 // Pixels [first, first + count) of the panel, rows stride() apart, 0 beyond the image and the
 // panel.
@@ -102,17 +96,18 @@ bool pays(const ConvShape& s) {
 
 void weight_grad(const ConvShape& s, const float* g, const float* x, float* gw) {
   const int64_t pixels = s.n * s.ho * s.wo, columns = s.kh * s.kw * s.c;
+  if (s.o * columns == 0) return;
   if (pixels == 0) {
     std::fill_n(gw, s.o * columns, 0.0f);
     return;
   }
-  const int64_t panels = (columns + kPanelColumns - 1) / kPanelColumns;
+  const int64_t panels = Panel::count(columns);
   const int64_t groups = (panels + kGroup - 1) / kGroup;
   const int64_t blocks = (s.o + kPanelRows - 1) / kPanelRows;  // of filters
   // Few groups: the threads share the filters of each, every one unfolding for itself.
   const int64_t parts = std::clamp<int64_t>((num_threads() + groups - 1) / groups, 1, blocks);
   parallel_for(0, groups * parts, 1, [&](int64_t task, int64_t last) {
-    thread_local const std::unique_ptr<Scratch> scratch(new Scratch);
+    thread_local const auto scratch = std::make_unique_for_overwrite<Scratch>();
     for (; task < last; ++task) {
       const int64_t group = task / parts * kGroup, part = task % parts;
       const int64_t begin = blocks * part / parts * kPanelRows;
@@ -124,8 +119,7 @@ void weight_grad(const ConvShape& s, const float* g, const float* x, float* gw) 
           for (int64_t o = begin; o < end; o += kPanelLanes)
             __builtin_prefetch(from + k * s.o + o, 0, 2);
         for (int64_t p = group; p < std::min(group + kGroup, panels); ++p) {
-          const Panel panel{p * kPanelColumns,
-                            std::min(kPanelColumns, columns - p * kPanelColumns)};
+          const Panel panel = Panel::at(p, columns);
           unfold(s, x, panel, first, depth, scratch->panel);
           multiply(s, from, depth, panel, begin, end, first == 0, *scratch, gw);
         }

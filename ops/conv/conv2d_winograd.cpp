@@ -6,8 +6,8 @@
 #include "ops/conv/conv2d_winograd.h"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "ops/conv/winograd_transforms.h"
@@ -20,11 +20,10 @@ namespace {
 using cpu::kPanelColumns;
 using cpu::kPanelLanes;
 using cpu::kPanelRows;
+using cpu::round_up;
 
 // Floats of transformed images that the last-level cache is trusted to hold.
 constexpr int64_t kCachedFloats = int64_t{3} << 20;
-
-int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
 // One thread's block of tiles: v holds the transformed patches [point][tile][channel], m the
 // products of one panel [point][tile][column]. Strides avoid powers of two.

@@ -89,12 +89,11 @@ void for_stretches(const Sizes& s, int64_t begin, int64_t end, int64_t tap, cons
 
 template <class T>
 T dot(const T* a, const T* b, int64_t n) {
-  using V = typename cpu::Vector<T>::Type;
-  constexpr int64_t kLanes = cpu::Vector<T>::kLanes;
-  V sum{};
+  using Lanes = cpu::Vector<T>;
+  constexpr int64_t kLanes = Lanes::kLanes;
+  typename Lanes::Type sum{};
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    sum += *reinterpret_cast<const V*>(a + i) * *reinterpret_cast<const V*>(b + i);
+  for (; i + kLanes <= n; i += kLanes) sum += Lanes::load(a + i) * Lanes::load(b + i);
   T total = 0;
   for (int64_t lane = 0; lane < kLanes; ++lane) total += sum[lane];
   for (; i < n; ++i) total += a[i] * b[i];

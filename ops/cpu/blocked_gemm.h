@@ -4,16 +4,10 @@
 #include <cstdint>
 #include <memory>
 
+#include "ops/cpu/vector.h"
 #include "tensor/parallel.h"
 
 namespace tessera::cpu {
-
-/// One vector register's worth of T; the compiler splits it where registers are narrower.
-template <class T>
-struct Vector {
-  static constexpr int64_t kLanes = 64 / static_cast<int64_t>(sizeof(T));
-  typedef T Type __attribute__((vector_size(64), aligned(alignof(T)), may_alias));
-};
 
 /// Sizes of a blocked product in elements. A depth of 128 keeps a panel of B in the first-level
 /// cache; strides are an odd number of cache lines, so that its rows do not fall on the same sets.
@@ -42,14 +36,13 @@ void gemm_micro(const T* a, const T* b, T* c, int64_t depth, bool accumulate) {
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 3
     for (int v = 0; v < 3; ++v)
-      acc[r][v] = accumulate
-                      ? *reinterpret_cast<const Vec*>(c + r * Blocks::kStrideB + v * Blocks::kLanes)
-                      : Vec{};
+      acc[r][v] =
+          accumulate ? Vector<T>::load(c + r * Blocks::kStrideB + v * Blocks::kLanes) : Vec{};
   for (int64_t d = 0; d < depth; ++d) {
     const T* row = b + d * Blocks::kStrideB;
-    const Vec b0 = *reinterpret_cast<const Vec*>(row);
-    const Vec b1 = *reinterpret_cast<const Vec*>(row + Blocks::kLanes);
-    const Vec b2 = *reinterpret_cast<const Vec*>(row + 2 * Blocks::kLanes);
+    const Vec b0 = Vector<T>::load(row);
+    const Vec b1 = Vector<T>::load(row + Blocks::kLanes);
+    const Vec b2 = Vector<T>::load(row + 2 * Blocks::kLanes);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const T x = a[r * Blocks::kStrideA + d];
@@ -62,7 +55,7 @@ void gemm_micro(const T* a, const T* b, T* c, int64_t depth, bool accumulate) {
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 3
     for (int v = 0; v < 3; ++v)
-      *reinterpret_cast<Vec*>(c + r * Blocks::kStrideB + v * Blocks::kLanes) = acc[r][v];
+      Vector<T>::store(c + r * Blocks::kStrideB + v * Blocks::kLanes, acc[r][v]);
 }
 
 template <class T>

@@ -25,27 +25,18 @@ class PackedWeights {
  public:
   std::shared_ptr<Storage> get(const Tensor& w, const std::string& layout, size_t bytes,
                                const Pack& pack) {
-    const std::shared_ptr<Storage>& storage = w.impl_ptr()->storage;
-    const uint32_t version = w.version();
-    std::lock_guard lock(mutex_);
-    Owner& owner = owners_[storage.get()];
-    if (owner.storage.lock() != storage) {
-      owner = {storage, {}};
-      sweep();
-    }
-    Packed& p = find(owner, w.impl_ptr()->offset, layout);
-    if (p.version != version) {
-      p.version = version;
-      p.buffer.reset();
+    // Packing runs in parallel and is not done under the lock, which its threads may want too.
+    const std::optional<std::shared_ptr<Storage>> kept = look_up(w, layout);
+    if (!kept) {
       const std::shared_ptr<Storage>& block = thread_block(bytes);
       pack(block->data);
       return block;
     }
-    if (!p.buffer) {
-      p.buffer = std::make_shared<Storage>(bytes, kCpu);
-      pack(p.buffer->data);
-    }
-    return p.buffer;
+    if (*kept) return *kept;
+    auto buffer = std::make_shared<Storage>(bytes, kCpu);
+    pack(buffer->data);
+    keep(w, layout, buffer);
+    return buffer;
   }
 
   int64_t count() {
@@ -60,6 +51,7 @@ class PackedWeights {
  private:
   struct Packed {
     int64_t offset;
+    Shape shape;
     std::string layout;
     std::optional<uint32_t> version{};  // of the weights at the last use
     std::shared_ptr<Storage> buffer{};  // from the second use of a version on
@@ -69,11 +61,34 @@ class PackedWeights {
     std::vector<Packed> packed;
   };
 
-  static Packed& find(Owner& owner, int64_t offset, const std::string& layout) {
+  Packed& find(const Tensor& w, const std::string& layout) {
+    const std::shared_ptr<Storage>& storage = w.impl_ptr()->storage;
+    Owner& owner = owners_[storage.get()];
+    if (owner.storage.lock() != storage) {
+      owner = {storage, {}};
+      sweep();
+    }
+    const int64_t offset = w.impl_ptr()->offset;
     for (Packed& p : owner.packed)
-      if (p.offset == offset && p.layout == layout) return p;
-    owner.packed.push_back({.offset = offset, .layout = layout});
+      if (p.offset == offset && p.shape == w.shape() && p.layout == layout) return p;
+    owner.packed.push_back({.offset = offset, .shape = w.shape(), .layout = layout});
     return owner.packed.back();
+  }
+
+  // Nothing at the first use of a version of the weights; then the copy, null before it is made.
+  std::optional<std::shared_ptr<Storage>> look_up(const Tensor& w, const std::string& layout) {
+    std::lock_guard lock(mutex_);
+    Packed& p = find(w, layout);
+    if (p.version == w.version()) return p.buffer;
+    p.version = w.version();
+    p.buffer.reset();
+    return std::nullopt;
+  }
+
+  void keep(const Tensor& w, const std::string& layout, const std::shared_ptr<Storage>& buffer) {
+    std::lock_guard lock(mutex_);
+    Packed& p = find(w, layout);
+    if (p.version == w.version()) p.buffer = buffer;
   }
 
   // Forgets storages that are gone; weights made anew for every call would pile up otherwise.

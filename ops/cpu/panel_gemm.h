@@ -50,29 +50,43 @@ inline void store_lanes(float* p, const PanelRegister& v, int64_t count) {
 #endif
 }
 
+inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+
+/// Columns [first, first + width) of operand B of a product: at most kPanelColumns.
+struct Panel {
+  int64_t first, width;
+
+  /// The index-th panel of `columns` in all.
+  static Panel at(int64_t index, int64_t columns) {
+    return {index * kPanelColumns, std::min(kPanelColumns, columns - index * kPanelColumns)};
+  }
+  static int64_t count(int64_t columns) { return (columns + kPanelColumns - 1) / kPanelColumns; }
+  int vectors() const { return static_cast<int>((width + kPanelLanes - 1) / kPanelLanes); }
+  /// Width in whole vectors: between its rows when it is packed.
+  int64_t stride() const { return vectors() * kPanelLanes; }
+};
+
 /// Operand A of a product: element (row, depth) is data[row * row_stride + depth * depth_stride].
 struct PanelRowsView {
   const float* data;
   int64_t row_stride, depth_stride;
 };
 
-namespace detail {
-
-// sink(row, v, sums) for the Rows x Vectors block of a (Rows x depth) * b (depth x Vectors).
-// ahead(d) is called before every 16 steps of the depth, to prefetch what comes later.
+/// sink(row, v, sums) for each vector of the Rows x Vectors block of a (Rows x depth) * b (depth x
+/// Vectors), rows of b `ldb` apart. Sums run over the depth in order. ahead(d) is called before
+/// every 16 steps of the depth, to prefetch what comes later.
 template <int Rows, int Vectors, class Ahead, class Sink>
-inline void panel_micro(const PanelRowsView& a, const float* b, int64_t ldb, int64_t depth,
+inline void panel_block(const PanelRowsView& a, const float* b, int64_t ldb, int64_t depth,
                         Ahead&& ahead, Sink&& sink) {
-  PanelVector acc[Rows][Vectors] = {};
+  PanelRegister acc[Rows][Vectors] = {};
   const float* x = a.data;
   for (int64_t d = 0; d < depth;) {
     ahead(d);
     for (const int64_t stop = std::min<int64_t>(d + 16, depth); d < stop;
          ++d, b += ldb, x += a.depth_stride) {
-      PanelVector row[Vectors];
+      PanelRegister row[Vectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v)
-        row[v] = *reinterpret_cast<const PanelVector*>(b + v * kPanelLanes);
+      for (int v = 0; v < Vectors; ++v) row[v] = load_lanes(b + v * kPanelLanes);
 #pragma GCC unroll 24
       for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
@@ -85,15 +99,17 @@ inline void panel_micro(const PanelRowsView& a, const float* b, int64_t ldb, int
     for (int v = 0; v < Vectors; ++v) sink(r, v, acc[r][v]);
 }
 
+namespace detail {
+
 template <int Vectors>
 void panel_rows(int64_t rows, PanelRowsView a, const float* b, int64_t ldb, float* c, int64_t ldc,
                 int64_t depth) {
   constexpr int kRows = kPanelAccumulators / Vectors;
   for (int64_t r = 0; r < rows; r += kRows) {
-    panel_micro<kRows, Vectors>(
+    panel_block<kRows, Vectors>(
         a, b, ldb, depth, [](int64_t) {},
-        [&](int row, int v, const PanelVector& sums) {
-          *reinterpret_cast<PanelVector*>(c + (r + row) * ldc + v * kPanelLanes) = sums;
+        [&](int row, int v, const PanelRegister& sums) {
+          store_lanes(c + (r + row) * ldc + v * kPanelLanes, sums);
         });
     a.data += kRows * a.row_stride;
   }

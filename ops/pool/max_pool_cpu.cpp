@@ -3,6 +3,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "ops/cpu/panel_gemm.h"
 #include "ops/pool/max_pool.h"
 #include "tensor/parallel.h"
 
@@ -27,17 +28,16 @@ struct OneLane {
   static void store(int32_t* p, int32_t v) { *p = v; }
 };
 
-// The types of memory, which may lie anywhere, lose that property as arguments of templates.
 struct FloatLanes {
-  typedef float Value __attribute__((vector_size(64)));
-  typedef int32_t Index __attribute__((vector_size(64)));
-  typedef float ValueInMemory __attribute__((vector_size(64), aligned(4), may_alias));
-  typedef int32_t IndexInMemory __attribute__((vector_size(64), aligned(4), may_alias));
-  static constexpr int64_t kLanes = 16;
+  using Value = cpu::PanelRegister;
+  static constexpr int64_t kLanes = cpu::kPanelLanes;
+  typedef int32_t Index __attribute__((vector_size(kLanes * 4)));
+  // In memory, where it may lie anywhere: a property that arguments of templates lose.
+  typedef int32_t IndexInMemory __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 
-  static Value load(const float* p) { return *reinterpret_cast<const ValueInMemory*>(p); }
+  static Value load(const float* p) { return cpu::load_lanes(p); }
   static Index load(const int32_t* p) { return *reinterpret_cast<const IndexInMemory*>(p); }
-  static void store(float* p, const Value& v) { *reinterpret_cast<ValueInMemory*>(p) = v; }
+  static void store(float* p, const Value& v) { cpu::store_lanes(p, v); }
   static void store(int32_t* p, const Index& v) { *reinterpret_cast<IndexInMemory*>(p) = v; }
 };
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "autograd/node.h"
 #include "nn/layers/container.h"
 #include "nn/layers/conv.h"
@@ -14,6 +16,7 @@
 #include "ops/pointwise/relu.h"
 #include "ops/pool/adaptive_pool.h"
 #include "ops/random/random.h"
+#include "tensor/allocator.h"
 #include "tensor/view.h"
 
 namespace tessera::nn {
@@ -75,6 +78,30 @@ TEST(InferencePlan, ActivationsShareMemoryAndAllocateNothing) {
   for (int i = 0; i < 3; ++i) plan(x);
   EXPECT_EQ(cpu_allocator().stats().system_allocations, before.system_allocations);
   EXPECT_EQ(cpu_allocator().stats().live, before.live);
+}
+
+// Capturing gives back what later calls do not read, as running does.
+TEST(InferencePlan, IsMadeInTheMemoryOfAPass) {
+  Sequential net;
+  for (int i = 0; i < 12; ++i)
+    net.push_back(std::make_shared<Conv2d>(16, 16, 3, Conv2d::Options{.padding = 1}));
+  net.eval();
+  Generator g(1);
+  const Tensor x = randn({2, 40, 40, 16}, g);
+  const auto peak_of = [](const auto& f) {
+    cpu_allocator().reset_peak();
+    const int64_t live = cpu_allocator().stats().live;
+    f();
+    return cpu_allocator().stats().peak - live;
+  };
+  NoGradGuard no_grad;
+  for (int i = 0; i < 3; ++i) net(x);  // packs filters
+  const int64_t pass = peak_of([&] { net(x); });
+  std::optional<InferencePlan> plan;
+  const int64_t making = peak_of([&] { plan.emplace(optimize_for_inference(net, x)); });
+  // Beside the pass: the block, the inputs that are tried and the results.
+  EXPECT_LE(making, pass + plan->activation_bytes() + 4 * x.nbytes());
+  EXPECT_LT(making, plan->unshared_activation_bytes());
 }
 
 TEST(InferencePlan, ReadsStridedInputsAndLeavesThemAlone) {

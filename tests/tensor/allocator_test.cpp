@@ -1,8 +1,10 @@
 #include "tensor/allocator.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <thread>
 #include <utility>
@@ -63,6 +65,55 @@ TEST(CpuAllocator, CountsLiveAndPeak) {
   cpu.trim();
   EXPECT_EQ(cpu.stats().cached, 0);
 }
+
+// Blocks beside those that go back to the system keep their contents.
+TEST(CpuAllocator, TrimLeavesNeighboursAlone) {
+  Allocator& cpu = cpu_allocator();
+  cpu.trim();
+  std::vector<Tensor> kept;
+  for (int i = 0; i < 20; ++i) {
+    const Tensor gone = empty({(i + 1) * 10000});
+    kept.push_back(full({9000 + i}, i));
+  }
+  cpu.trim();
+  EXPECT_EQ(cpu.stats().cached, 0);
+  const Tensor again = full({500000}, -1);
+  for (int i = 0; i < 20; ++i)
+    EXPECT_EQ(kept[static_cast<size_t>(i)].to_vector<float>(),
+              std::vector<float>(static_cast<size_t>(9000 + i), static_cast<float>(i)));
+}
+
+// Where addresses are scarce (ulimit -v), no more are reserved than are needed.
+TEST(CpuAllocatorDeathTest, LivesWithFewAddresses) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers need more addresses";
+#else
+  EXPECT_EXIT(
+      {
+        rlimit limit{};
+        limit.rlim_cur = limit.rlim_max = rlim_t{3} << 30;
+        if (setrlimit(RLIMIT_AS, &limit) != 0) std::exit(2);
+        const Tensor a = empty({int64_t{300} << 20}, DType::u8);
+        const Tensor b = empty({int64_t{1500} << 20}, DType::u8);
+        const std::vector<char> other(size_t{100} << 20);
+        std::exit(other.size() > 0 && a.numel() < b.numel() ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
+#endif
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+TEST(CpuAllocatorDeathTest, AddressSanitizerSeesOverrunsAndUseAfterFree) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  for (const size_t bytes : {size_t{1000}, size_t{100004}}) {
+    auto* p = static_cast<volatile char*>(cpu_allocator().allocate(bytes));
+    EXPECT_DEATH(p[bytes] = 1, "use-after-poison|heap-buffer-overflow");
+    cpu_allocator().deallocate(const_cast<char*>(p), bytes);
+    EXPECT_DEATH(p[0] = 1, "use-after-poison");
+  }
+}
+#endif
 
 TEST(CpuAllocator, LimitThrowsWithFiguresAndTheProgramGoesOn) {
   Allocator& cpu = cpu_allocator();

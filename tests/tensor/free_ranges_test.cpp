@@ -37,17 +37,14 @@ TEST_F(FreeRangesTest, CutsTheSmallestThatFitsAndTheLowestAmongEquals) {
   EXPECT_EQ(free.take(1), nullptr);
 }
 
-TEST_F(FreeRangesTest, MovesToAnotherSet) {
-  FreeRanges other;
-  other.add(at(100), 10);
-  free.add(at(0), 100);
+TEST_F(FreeRangesTest, GivesOutTheLowestUntilEmpty) {
   free.add(at(300), 7);
-  size_t seen = 0;
-  free.move_to(other, [&](std::byte*, size_t size) { seen += size; });
-  EXPECT_EQ(seen, 107u);
+  free.add(at(0), 100);
+  using Range = std::pair<std::byte*, size_t>;
+  EXPECT_EQ(free.take_lowest(), (Range{at(0), 100}));
+  EXPECT_EQ(free.take_lowest(), (Range{at(300), 7}));
+  EXPECT_EQ(free.take_lowest(), (Range{nullptr, 0}));
   EXPECT_EQ(free.take(1), nullptr);
-  EXPECT_EQ(other.take(110), at(0));
-  EXPECT_EQ(other.take(7), at(300));
 }
 
 // Blocks taken and given at random never overlap, and all of it is one range again in the end.

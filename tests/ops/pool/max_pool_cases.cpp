@@ -55,6 +55,9 @@ TESSERA_OP_CASES(max_pool2d) {
           {.kernel = {2, 3}, .stride = 2, .padding = 1, .dilation = {3, 2}, .ceil_mode = true});
   add_max(cases, "max_pool2d_wide", {.shape = {1, 9, 9, 2}},
           {.kernel = 5, .stride = 1, .padding = 2});
+  for (int64_t channels : {64, 83, 131})  // several vectors, and what they leave over
+    add_max(cases, cat("max_pool2d_channels", channels), {.shape = {1, 5, 4, channels}},
+            {.kernel = 3, .stride = 2, .padding = 1});
   add_max(cases, "max_pool2d_whole", {.shape = {2, 4, 4, 5}}, {.kernel = 4});
   add_max(cases, "max_pool2d_one_pixel", {.shape = {1, 1, 1, 3}}, {.kernel = 3, .padding = 1});
   add_max(cases, "max_pool2d_gaps", {.shape = {1, 1, 1, 2}},
