@@ -20,8 +20,10 @@ struct BenchOptions {
 /// (nn/inference_plan.h); a training step is forward, cross entropy, backward and SGD with
 /// momentum. Three steps come before the timing, so that the caches are warm. Returns model, batch,
 /// size, mode, threads, parameters, steps, images_per_second (median of the timed steps), gflops
-/// (multiply and add counted apart; training counts three times the forward), peak_rss_mb, step_ms
-/// {p10, p50, p90, min, max}, and profile as profile_json() where it is wanted.
+/// (multiply and add counted apart; training counts three times the forward), peak_rss_mb,
+/// tensors_peak_mb (the most that tensors took at once), allocator_held_mb (with free memory that
+/// is kept for reuse), step_ms {p10, p50, p90, min, max}, and profile as profile_json() where it is
+/// wanted.
 nlohmann::json run_bench(const BenchOptions& options);
 
 /// The most memory this process has held resident so far, in units of 2^20 bytes.

@@ -69,7 +69,8 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& w, const Tensor& bias = {
 struct ConvEpilogue {
   Tensor bias{};      ///< (O) or undefined: added
   Tensor residual{};  ///< of the output's shape or undefined: added
-  /// Applied last. Unlike the operators, oneDNN's f32 kernels turn NaN into 0 here.
+  /// Applied last. Unlike the operators, oneDNN's f32 kernels (neither 1 x 1 filters nor
+  /// Winograd's) turn NaN into 0 here.
   Activation activation = Activation::none;
   /// The filters will be used again as they are: transforming them may cost more.
   bool weights_stay = false;
@@ -82,7 +83,7 @@ void visit_tensors(const ConvEpilogue& epilogue, F&& f) {
 }
 
 /// conv2d with its epilogue in one pass over the output, for inference: throws Error when a
-/// gradient would have to be recorded. In f32 on the CPU, oneDNN's relu makes 0 of NaN. Shapes,
+/// gradient would have to be recorded. In f32 on the CPU a relu may make 0 of NaN. Shapes,
 /// options and further errors as conv2d; residual must have the output's shape (ShapeError).
 Tensor conv2d_fused(const Tensor& x, const Tensor& w, const ConvEpilogue& epilogue,
                     const Conv2dOptions& options = {});

@@ -223,7 +223,8 @@ TEST(Programs, BenchPrintsOneJsonObject) {
     EXPECT_EQ(result.at("mode"), mode);
     EXPECT_EQ(result.at("batch"), 2);
     EXPECT_EQ(result.at("threads"), 1);
-    for (const char* key : {"images_per_second", "gflops", "peak_rss_mb"})
+    for (const char* key :
+         {"images_per_second", "gflops", "peak_rss_mb", "tensors_peak_mb", "allocator_held_mb"})
       EXPECT_GT(result.at(key).get<double>(), 0) << key;
     for (const char* key : {"p10", "p50", "p90"})
       EXPECT_GT(result.at("step_ms").at(key).get<double>(), 0) << key;
