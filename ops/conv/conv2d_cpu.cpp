@@ -1,6 +1,7 @@
 // Chooses the CPU kernel of a convolution: depthwise; in f32 the product of pixels for 1 x 1
 // filters, Winograd's where it pays, for weight gradients the product with the unfolded image where
-// that pays, else oneDNN; implicit GEMM for f64 and for what oneDNN would run unvectorised. The reference build has only the plain loops.
+// that pays, else oneDNN; implicit GEMM for f64 and for what oneDNN would run unvectorised. The
+// reference build has only the plain loops.
 #include "ops/conv/conv2d_cpu.h"
 
 #include <cstdlib>
