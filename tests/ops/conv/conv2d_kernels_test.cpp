@@ -92,9 +92,11 @@ void expect_close(const Tensors& got, const Tensors& want, double relative) {
 }
 
 void expect_same_bits(const Tensors& a, const Tensors& b) {
-  for (size_t t = 0; t < a.size(); ++t)
+  for (size_t t = 0; t < a.size(); ++t) {
+    if (a[t].numel() == 0) continue;
     EXPECT_EQ(std::memcmp(a[t].raw_data(), b[t].raw_data(), static_cast<size_t>(a[t].nbytes())), 0)
         << "pass " << t;
+  }
 }
 
 std::string label(const Geometry& c) {
