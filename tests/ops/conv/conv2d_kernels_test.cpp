@@ -201,6 +201,45 @@ TEST(ConvOnednn, MatchesPlain) {
   set_num_threads(0);
 }
 
+using ForwardKernel = void (*)(const conv::ConvShape&, const float*, const Tensor&,
+                               const ConvEpilogue&, float*);
+
+// The three passes of f32 kernels whose forward pass has an epilogue.
+template <class InputGrad, class WeightGrad>
+Tensors run_fused(const Geometry& c, ForwardKernel forward, InputGrad input_grad,
+                  WeightGrad weight_grad) {
+  return run<float>(
+      c,
+      [forward](const conv::ConvShape& s, const float* x, const Tensor& w, const float* b,
+                float* y) {
+        forward(s, x, w, {.bias = from_vector(std::vector<float>(b, b + s.o))}, y);
+      },
+      input_grad, weight_grad);
+}
+
+Tensors run_pointwise(const Geometry& c) {
+  return run_fused(c, conv::pointwise::forward, conv::pointwise::input_grad,
+                   conv::unfolded::weight_grad);
+}
+
+Tensors run_winograd(const Geometry& c) {
+  return run_fused(c, conv::winograd::forward, conv::winograd::input_grad,
+                   conv::winograd::weight_grad);
+}
+
+void expect_same_for_any_threads(const std::vector<Geometry>& all,
+                                 Tensors (*passes)(const Geometry&)) {
+  for (const Geometry& c : all) {
+    SCOPED_TRACE(label(c));
+    set_num_threads(1);
+    const Tensors one = passes(c);
+    set_num_threads(5);
+    const Tensors five = passes(c);
+    set_num_threads(0);
+    expect_same_bits(one, five);
+  }
+}
+
 std::vector<Geometry> pointwise_geometries() {
   return {
       {{2, 8, 8, 64}, {48, 1, 1, 64}, {.stride = 2}},
@@ -212,16 +251,6 @@ std::vector<Geometry> pointwise_geometries() {
       {{2, 40, 41, 33}, {130, 1, 1, 33}, {}},  // several blocks of pixels
       {{0, 4, 4, 3}, {2, 1, 1, 3}, {}},
   };
-}
-
-Tensors run_pointwise(const Geometry& c) {
-  return run<float>(
-      c,
-      [](const conv::ConvShape& s, const float* x, const Tensor& w, const float* b, float* y) {
-        const Tensor bias = from_vector(std::vector<float>(b, b + s.o));
-        conv::pointwise::forward(s, x, w, {.bias = bias}, y);
-      },
-      conv::pointwise::input_grad, conv::unfolded::weight_grad);
 }
 
 TEST(ConvPointwise, MatchesPlain) {
@@ -240,15 +269,7 @@ TEST(ConvPointwise, MatchesPlain) {
 }
 
 TEST(ConvPointwise, ResultDoesNotDependOnThreads) {
-  for (const Geometry& c : pointwise_geometries()) {
-    SCOPED_TRACE(label(c));
-    set_num_threads(1);
-    const Tensors one = run_pointwise(c);
-    set_num_threads(5);
-    const Tensors five = run_pointwise(c);
-    set_num_threads(0);
-    expect_same_bits(one, five);
-  }
+  expect_same_for_any_threads(pointwise_geometries(), run_pointwise);
 }
 
 TEST(ConvUnfolded, WeightGradMatchesPlainForAnyThreads) {
@@ -280,9 +301,6 @@ TEST(ConvUnfolded, WeightGradMatchesPlainForAnyThreads) {
   }
   EXPECT_EQ(checked, 8);
 }
-
-using ForwardKernel = void (*)(const conv::ConvShape&, const float*, const Tensor&,
-                               const ConvEpilogue&, float*);
 
 // y = activation(conv + bias + residual).
 void expect_epilogue_in_order(const Geometry& c, ForwardKernel forward) {
@@ -320,16 +338,6 @@ std::vector<Geometry> winograd_geometries() {
   };
 }
 
-Tensors run_winograd(const Geometry& c) {
-  return run<float>(
-      c,
-      [](const conv::ConvShape& s, const float* x, const Tensor& w, const float* b, float* y) {
-        const Tensor bias = from_vector(std::vector<float>(b, b + s.o));
-        conv::winograd::forward(s, x, w, {.bias = bias}, y);
-      },
-      conv::winograd::input_grad, conv::winograd::weight_grad);
-}
-
 // The bound is what the header promises; a direct sum's is 1e-5 above.
 TEST(ConvWinograd, MatchesPlain) {
   for (const Geometry& c : winograd_geometries()) {
@@ -341,15 +349,7 @@ TEST(ConvWinograd, MatchesPlain) {
 }
 
 TEST(ConvWinograd, ResultDoesNotDependOnThreads) {
-  for (const Geometry& c : winograd_geometries()) {
-    SCOPED_TRACE(label(c));
-    set_num_threads(1);
-    const Tensors one = run_winograd(c);
-    set_num_threads(5);
-    const Tensors five = run_winograd(c);
-    set_num_threads(0);
-    expect_same_bits(one, five);
-  }
+  expect_same_for_any_threads(winograd_geometries(), run_winograd);
 }
 
 TEST(ConvWinograd, EpilogueInOrder) {
