@@ -268,7 +268,10 @@ Allocator& allocator(Device device) {
   Allocator* found = device.index >= 0 && device.index < kMaxDevices
                          ? cuda_allocators()[static_cast<size_t>(device.index)]
                          : nullptr;
-  TESSERA_CHECK(DeviceError, found, "device ", to_string(device), " is not available");
+  if (!found) {
+    detail::select_cuda_device(device.index);  // loads the plug-in, or says why there is none
+    found = cuda_allocators()[static_cast<size_t>(device.index)];
+  }
   return *found;
 }
 

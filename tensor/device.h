@@ -25,4 +25,9 @@ std::string to_string(Device device);
 Device parse_device(const std::string& text);
 std::ostream& operator<<(std::ostream& out, Device device);
 
+namespace detail {
+/// Makes a GPU the one that the thread's kernels run on; DeviceError if there is no such GPU.
+void select_cuda_device(int index);
+}  // namespace detail
+
 }  // namespace tessera

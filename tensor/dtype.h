@@ -20,8 +20,8 @@ inline constexpr int kDTypeCount = 8;
 struct Half {
   uint16_t bits = 0;
   Half() = default;
-  explicit Half(float value);
-  operator float() const;
+  TESSERA_HD explicit Half(float value);
+  TESSERA_HD operator float() const;
 };
 
 /// bfloat16 storage (the upper half of a float, rounded to nearest even); arithmetic goes through
@@ -29,17 +29,17 @@ struct Half {
 struct BFloat16 {
   uint16_t bits = 0;
   BFloat16() = default;
-  explicit BFloat16(float value) {
+  TESSERA_HD explicit BFloat16(float value) {
     const uint32_t u = std::bit_cast<uint32_t>(value);
     const bool nan = (u & 0x7FFFFFFFu) > 0x7F800000u;
     bits = nan ? static_cast<uint16_t>(u >> 16 | 0x40u)
                : static_cast<uint16_t>((u + 0x7FFFu + (u >> 16 & 1u)) >> 16);
   }
-  operator float() const { return std::bit_cast<float>(uint32_t{bits} << 16); }
+  TESSERA_HD operator float() const { return std::bit_cast<float>(uint32_t{bits} << 16); }
 };
 
 // By bits, because clang 14 knows _Float16 on few x86 targets.
-inline Half::Half(float value) {
+TESSERA_HD inline Half::Half(float value) {
   const uint32_t u = std::bit_cast<uint32_t>(value);
   const uint32_t sign = u >> 16 & 0x8000u, magnitude = u & 0x7FFFFFFFu;
   uint32_t h;
@@ -56,7 +56,7 @@ inline Half::Half(float value) {
   }
   bits = static_cast<uint16_t>(sign | h);
 }
-inline Half::operator float() const {
+TESSERA_HD inline Half::operator float() const {
   const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16, magnitude = bits & 0x7FFFu;
   uint32_t u;
   if (magnitude >= 0x7C00u) {

@@ -62,6 +62,7 @@ class KernelSlot<R(Args...)> : public KernelSlotBase {
   /// Calls the kernel for `device`, as observers can see (tensor/kernel_observer.h). Throws as
   /// get().
   R operator()(Device device, Args... args) const {
+    if (!device.is_cpu()) detail::select_cuda_device(device.index);
     if (kernels_observed.load(std::memory_order_relaxed)) [[unlikely]]
       return call_observed(device, args...);
     return get(device)(args...);

@@ -26,13 +26,6 @@ void check_scalar(DType dtype, double v, std::string_view op) {
                 "; convert it with cast()");
 }
 
-// A scalar in the type a kernel computes in. Integers wrap, as their products do: -1 is 255 in u8.
-template <class C>
-C scalar_as(double v) {
-  if constexpr (std::is_floating_point_v<C>) return static_cast<C>(v);
-  return static_cast<C>(static_cast<int64_t>(v));
-}
-
 struct AddOp {
   static constexpr std::string_view name = "add";
   Shape a_shape, b_shape;
@@ -141,26 +134,23 @@ void div_cpu(const Tensor& a, const Tensor& b, Tensor& y) {
 void affine_cpu(const Tensor& x, double scale, double shift, Tensor& y) {
   dispatch_number(y.dtype(), "affine", [&]<class T>() {
     using C = compute_t<T>;
-    cpu::map<T, T>(y, math::Affine<C>{scalar_as<C>(scale), scalar_as<C>(shift)}, x);
+    cpu::map<T, T>(y, math::Affine<C>{math::scalar_as<C>(scale), math::scalar_as<C>(shift)}, x);
   });
 }
 
 void reciprocal_cpu(const Tensor& x, double scale, Tensor& y) {
   dispatch_floating(y.dtype(), "reciprocal", [&]<class T>() {
     using C = compute_t<T>;
-    const C s = static_cast<C>(scale);
-    cpu::map<T, T>(
-        y, [s](C v) { return s / v; }, x);
+    cpu::map<T, T>(y, math::Reciprocal<C>{static_cast<C>(scale)}, x);
   });
 }
 
 void axpby_cpu(Tensor& a, double alpha_a, const Tensor& b, double alpha_b) {
   dispatch_number(a.dtype(), "axpby", [&]<class T>() {
     using C = compute_t<T>;
-    const C p = scalar_as<C>(alpha_a), q = scalar_as<C>(alpha_b);
+    const C p = math::scalar_as<C>(alpha_a), q = math::scalar_as<C>(alpha_b);
     if (p == C(1) && q == C(1)) return cpu::map<T, T, T>(a, math::Add{}, a, b);
-    cpu::map<T, T, T>(
-        a, [p, q](C x, C y) { return static_cast<C>(p * x + q * y); }, a, b);
+    cpu::map<T, T, T>(a, math::Axpby<C>{p, q}, a, b);
   });
 }
 

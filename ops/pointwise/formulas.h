@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <type_traits>
 
 #include "tensor/macros.h"
@@ -36,6 +37,27 @@ struct Div {
     }
     return static_cast<T>(a / b);
   }
+};
+/// A scalar in the type a kernel computes in. Integers wrap, as their products do: -1 is 255 in u8.
+template <class C>
+C scalar_as(double v) {
+  if constexpr (std::is_floating_point_v<C>)
+    return static_cast<C>(v);
+  else
+    return static_cast<C>(static_cast<int64_t>(v));
+}
+
+/// p * x + q * y.
+template <class S>
+struct Axpby {
+  S p, q;
+  TESSERA_HD S operator()(S x, S y) const { return static_cast<S>(p * x + q * y); }
+};
+/// scale / x.
+template <class S>
+struct Reciprocal {
+  S scale;
+  TESSERA_HD S operator()(S x) const { return scale / x; }
 };
 /// scale * x + shift.
 template <class S>

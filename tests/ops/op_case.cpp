@@ -30,6 +30,8 @@ Tensors make_inputs(const OpCase& c, DType floating) {
   return out;
 }
 
+Tensor beside(const Tensor& like, const Tensor& t) { return view::to(t, like.device()); }
+
 Tensor map64(const Tensor& x, const std::function<double(double)>& fn) {
   std::vector<double> v = x.to_vector<double>();
   for (double& e : v) e = fn(e);

@@ -71,6 +71,13 @@ bool register_op_cases(void (*fill)(OpCaseList&));
 /// The inputs of a case in the given floating dtype; differentiable ones require a gradient.
 Tensors make_inputs(const OpCase& c, DType floating);
 
+/// `t` on the device of `like`: for constants that a case makes itself.
+Tensor beside(const Tensor& like, const Tensor& t);
+
+/// Registers the suite Device: every case on the GPU against the CPU. Skipped, with the reason,
+/// where there is none.
+void register_device_suites();
+
 /// Elementwise float64 reference: fn over the broadcast elements of f64 tensors.
 Tensor map64(const Tensor& x, const std::function<double(double)>& fn);
 Tensor map64(const Tensor& a, const Tensor& b, const std::function<double(double, double)>& fn);

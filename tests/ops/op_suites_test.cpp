@@ -198,5 +198,6 @@ void register_suites() {
 int main(int argc, char** argv) {
   ::testing::InitGoogleTest(&argc, argv);
   tessera::testing::register_suites();
+  tessera::testing::register_device_suites();
   return RUN_ALL_TESTS();
 }

@@ -70,29 +70,30 @@ void add_indices(OpCaseList& cases, const Setting& s) {
   Shape rows = s.shape;
   rows.erase(rows.rank() - 1);
   const std::vector<double> w = class_weights(classes, s.weighted);
-  cases.add({.name = "cross_entropy_" + s.name,
-             .inputs = {{.shape = s.shape, .lo = -s.spread, .hi = s.spread}},
-             .run =
-                 [=](const Tensors& in) {
-                   CrossEntropyOptions o{.label_smoothing = s.smoothing,
-                                         .ignore_index = s.ignore,
-                                         .reduction = s.reduction};
-                   if (s.weighted) o.weight = from_vector(w);
-                   return Tensors{cross_entropy(in[0], from_vector(s.targets, rows), o)};
-                 },
-             .reference =
-                 [=](const Tensors& in) {
-                   return Tensors{cross_entropy64(in[0], s.targets, rows, w, s.smoothing, s.ignore,
-                                                  s.reduction)};
-                 }});
+  cases.add(
+      {.name = "cross_entropy_" + s.name,
+       .inputs = {{.shape = s.shape, .lo = -s.spread, .hi = s.spread}},
+       .run =
+           [=](const Tensors& in) {
+             CrossEntropyOptions o{.label_smoothing = s.smoothing,
+                                   .ignore_index = s.ignore,
+                                   .reduction = s.reduction};
+             if (s.weighted) o.weight = beside(in[0], from_vector(w));
+             return Tensors{cross_entropy(in[0], beside(in[0], from_vector(s.targets, rows)), o)};
+           },
+       .reference =
+           [=](const Tensors& in) {
+             return Tensors{
+                 cross_entropy64(in[0], s.targets, rows, w, s.smoothing, s.ignore, s.reduction)};
+           }});
   if (s.smoothing > 0) return;
   cases.add({.name = "nll_loss_" + s.name,
              .inputs = {{.shape = s.shape, .lo = -s.spread, .hi = 0}},
              .run =
                  [=](const Tensors& in) {
                    NllLossOptions o{.ignore_index = s.ignore, .reduction = s.reduction};
-                   if (s.weighted) o.weight = from_vector(w);
-                   return Tensors{nll_loss(in[0], from_vector(s.targets, rows), o)};
+                   if (s.weighted) o.weight = beside(in[0], from_vector(w));
+                   return Tensors{nll_loss(in[0], beside(in[0], from_vector(s.targets, rows)), o)};
                  },
              .reference =
                  [=](const Tensors& in) {
@@ -111,7 +112,7 @@ void add_probabilities(OpCaseList& cases, const Shape& shape, bool weighted, dou
              .run =
                  [=](const Tensors& in) {
                    CrossEntropyOptions o{.label_smoothing = smoothing, .reduction = reduction};
-                   if (weighted) o.weight = from_vector(w);
+                   if (weighted) o.weight = beside(in[0], from_vector(w));
                    return Tensors{cross_entropy(in[0], in[1], o)};
                  },
              .reference =
@@ -175,7 +176,8 @@ TESSERA_OP_CASES(cross_entropy) {
        .inputs = {{.shape = {2, 3}}},
        .run =
            [](const Tensors& in) {
-             return Tensors{cross_entropy(in[0], from_vector<int64_t>({-100, -100}))};
+             return Tensors{
+                 cross_entropy(in[0], beside(in[0], from_vector<int64_t>({-100, -100})))};
            },
        .reference = [](const Tensors&) { return Tensors{full({}, std::nan(""), DType::f64)}; },
        .order = 0});

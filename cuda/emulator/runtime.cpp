@@ -1,0 +1,79 @@
+// The runtime calls on the emulator: one device, whose work is done when a call returns.
+
+#include "cuda/runtime.h"
+
+#include <cstdlib>
+
+#include "cuda/emulator/emulator.h"
+#include "cuda/fault.h"
+
+namespace tessera::cuda {
+namespace {
+
+constexpr size_t kMemory = size_t{8} << 30;  // what the device claims to have
+
+}  // namespace
+
+int device_count(std::string&) { return 1; }
+CudaDeviceInfo device_info(int) {
+  return {"CUDA emulator", 9, 0, 1, int64_t{kMemory}, int64_t{kMemory}};
+}
+int current_device() { return 0; }
+void set_device(int) {}
+Stream current_stream() { return nullptr; }
+
+void* device_malloc(size_t bytes) { return emulator::device_malloc(bytes); }
+void device_free(void* pointer) { emulator::device_free(pointer); }
+void memory_info(size_t& free, size_t& total) { free = total = kMemory; }
+void* pinned_malloc(size_t bytes) { return std::malloc(bytes); }
+void pinned_free(void* pointer) { std::free(pointer); }
+
+void copy_to_device(void* device, const void* host, size_t bytes) {
+  emulator::copy_in(device, host, bytes);
+}
+void copy_to_host(void* host, const void* device, size_t bytes) {
+  emulator::copy_out(host, device, bytes);
+}
+void copy_on_device(void* to, const void* from, size_t bytes) {
+  emulator::copy_within(to, from, bytes);
+}
+void fill_bytes(void* device, int value, size_t bytes) {
+  emulator::device_memset(device, value, bytes);
+}
+void synchronize() {}
+
+namespace {
+Fault* fault_record() {
+  static Fault* record = [] {
+    auto* made = static_cast<Fault*>(emulator::device_malloc(sizeof(Fault)));
+    emulator::device_memset(made, 0, sizeof(Fault));
+    return made;
+  }();
+  return record;
+}
+}  // namespace
+
+FaultReporter fault_reporter(const char* op) {
+  return {fault_record(), reinterpret_cast<unsigned long long>(op)};
+}
+
+void raise_fault() {
+  Fault found;
+  emulator::copy_out(&found, fault_record(), sizeof(Fault));
+  if (found.taken == 0) return;
+  emulator::device_memset(fault_record(), 0, sizeof(Fault));
+  throw ValueError(cat(reinterpret_cast<const char*>(found.op), ": index ", found.value,
+                       " is outside [0, ", found.bound, ")"));
+}
+
+Event::Event() = default;
+Event::~Event() = default;
+void Event::record(Stream) {}
+void Event::make_wait(Stream) const {}
+void Event::synchronize() const {}
+bool Event::done() const { return true; }
+float Event::elapsed_since(const Event&) const { return 0; }
+
+bool emulated() { return true; }
+
+}  // namespace tessera::cuda
