@@ -21,7 +21,7 @@ if(TESSERA_CCACHE)
 endif()
 
 add_library(tessera_cuda MODULE ${TESSERA_CUDA_KERNELS} ${PROJECT_SOURCE_DIR}/cuda/runtime.cu
-                                ${TESSERA_CUDA_HOST})
+                                ${TESSERA_CUDA_HOST} ${TESSERA_CUDA_LIBRARIES})
 # Every warning of the device compiler counts, spilled registers among them.
 target_compile_options(
   tessera_cuda
@@ -31,6 +31,7 @@ target_compile_definitions(
   tessera_cuda PRIVATE TESSERA_VERSION="${PROJECT_VERSION}"
                        TESSERA_CUDA_RUNTIME="CUDA ${CUDAToolkit_VERSION_MAJOR}.${CUDAToolkit_VERSION_MINOR}")
 target_include_directories(tessera_cuda PRIVATE ${PROJECT_SOURCE_DIR})
+target_include_directories(tessera_cuda SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
 target_link_libraries(tessera_cuda PRIVATE tessera)
 set_target_properties(
   tessera_cuda

@@ -1,9 +1,11 @@
 // What libtessera finds in the plug-in.
 
 #include "cuda/allocator.h"
+#include "cuda/library.h"
 #include "cuda/runtime.h"
 #include "tensor/allocator.h"
 #include "tensor/cuda_plugin.h"
+#include "tensor/error.h"
 
 namespace tessera::cuda {
 namespace {

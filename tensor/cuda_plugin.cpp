@@ -72,9 +72,9 @@ CudaStatus search() {
   const CudaPlugin* found = open_plugin(path, status.reason);
   if (!found) return status;
   status.plugin = path;
-  status.runtime = found->runtime;
   try {
     status.devices = found->start(status.reason);
+    if (!status.devices.empty()) status.runtime = found->runtime();
   } catch (const std::exception& e) {
     status.reason = e.what();
   }
