@@ -20,8 +20,9 @@ std::vector<CudaDeviceInfo> start(std::string& why) {
   return devices;
 }
 
-const CudaPlugin table{CudaPlugin::kAbi, TESSERA_VERSION, TESSERA_CUDA_RUNTIME, start,
-                       set_device,       synchronize};
+std::string runtime() { return cat(TESSERA_CUDA_RUNTIME, ", ", library::describe()); }
+
+const CudaPlugin table{CudaPlugin::kAbi, TESSERA_VERSION, runtime, start, set_device, synchronize};
 
 }  // namespace
 }  // namespace tessera::cuda
