@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "tensor/device.h"
+
 namespace tessera::apps {
 
 struct BenchOptions {
