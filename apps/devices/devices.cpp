@@ -6,6 +6,7 @@
 
 #include "apps/common/output.h"
 #include "tensor/cuda_plugin.h"
+#include "tensor/error.h"
 #include "tensor/parallel.h"
 
 namespace tessera::apps {
