@@ -8,6 +8,7 @@
 #include "ops/image/grid_sample.h"
 #include "ops/image/pad.h"
 #include "ops/image/resize.h"
+#include "tensor/parallel.h"
 #include "tensor/view.h"
 #include "tests/ops/op_case.h"
 
@@ -62,6 +63,43 @@ TEST(Resize, BilinearReproducesRamps) {
   const Tensor x = view::reshape(view::to(arange(8), DType::f64), {1, 8, 1, 1});
   const std::vector<double> y = resize(x, {16, 1}).to_vector<double>();
   for (size_t i = 1; i < 15; ++i) EXPECT_NEAR(y[i], (double(i) + 0.5) / 2 - 0.5, 1e-14);
+}
+
+// f32 images of few channels take steps of whole vectors, f64 a loop over pixels.
+TEST(Resize, FewChannelsMatchDouble) {
+  struct Widths {
+    int64_t in, out;
+  };
+  for (const int64_t channels : {1, 2, 3, 4, 7, 15, 16})
+    for (const Widths& w : {Widths{5, 9}, {40, 23}, {70, 8}, {3, 64}, {33, 33}, {1, 20}})
+      for (const ResizeMode mode :
+           {ResizeMode::nearest, ResizeMode::bilinear, ResizeMode::bicubic}) {
+        SCOPED_TRACE(cat(channels, " channels, ", w.in, " to ", w.out));
+        const Tensor x = image("narrow", {2, 6, w.in, channels});
+        const std::vector<double> want = resize(x, {9, w.out}, {mode}).to_vector<double>();
+        std::vector<double> got;
+        for (const int threads : {1, 5}) {
+          set_num_threads(threads);
+          const std::vector<double> again =
+              resize(view::to(x, DType::f32), {9, w.out}, {mode}).to_vector<double>();
+          if (threads == 1) got = again;
+          EXPECT_EQ(got, again);
+        }
+        set_num_threads(0);
+        for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-6);
+      }
+}
+
+// A pixel without a tap is not read: an infinity beside the sample stays where it is.
+TEST(Resize, FewChannelsKeepInfinityApart) {
+  Tensor x = zeros({1, 1, 3, 3});
+  x.data<float>()[3] = INFINITY;
+  const std::vector<double> y =
+      resize(x, {8, 5}, {.align_corners = true}).to_vector<double>();  // samples at 0, 0.5, 1, ...
+  for (size_t i = 0; i < y.size(); ++i) {
+    const size_t pixel = i / 3 % 5, channel = i % 3;
+    EXPECT_EQ(y[i], channel == 0 && pixel >= 1 && pixel <= 3 ? INFINITY : 0) << i;
+  }
 }
 
 TEST(Resize, TransposingAMapTwiceGivesIt) {

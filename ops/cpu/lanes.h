@@ -1,0 +1,22 @@
+#pragma once
+
+#include "ops/cpu/panel_gemm.h"
+
+namespace tessera::cpu {
+
+/// Lane l of the result is v[index[l]], or 0 where bit l of `lanes` is off. `index` has kPanelLanes
+/// entries below kPanelLanes.
+inline PanelRegister permute_lanes(const PanelRegister& v, const uint8_t* index, uint32_t lanes) {
+#if defined(__AVX512F__)
+  const auto mask = static_cast<__mmask16>(lanes);
+  const __m512i at =
+      _mm512_maskz_cvtepu8_epi32(mask, _mm_loadu_si128(reinterpret_cast<const __m128i*>(index)));
+  return _mm512_maskz_permutexvar_ps(mask, at, v);
+#else
+  PanelRegister r = {};
+  for (int l = 0; l < kPanelLanes; ++l) r[l] = (lanes >> l & 1) != 0 ? v[index[l]] : 0.0f;
+  return r;
+#endif
+}
+
+}  // namespace tessera::cpu
