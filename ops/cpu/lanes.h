@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ops/cpu/panel_gemm.h"
+#include "ops/cpu/vector.h"
 
 namespace tessera::cpu {
 
@@ -17,6 +18,21 @@ inline PanelRegister permute_lanes(const PanelRegister& v, const uint8_t* index,
   for (int l = 0; l < kPanelLanes; ++l) r[l] = (lanes >> l & 1) != 0 ? v[index[l]] : 0.0f;
   return r;
 #endif
+}
+
+/// The sum of all lanes, added in halves.
+template <class T>
+inline T sum_lanes(const typename Vector<T>::Type& v) {
+  typedef T Half __attribute__((vector_size(32)));
+  typedef T Quarter __attribute__((vector_size(16)));
+  Half halves[2];
+  std::memcpy(halves, &v, sizeof v);
+  const Half half = halves[0] + halves[1];
+  Quarter quarters[2];
+  std::memcpy(quarters, &half, sizeof half);
+  const Quarter q = quarters[0] + quarters[1];
+  if constexpr (sizeof(T) == 4) return (q[0] + q[2]) + (q[1] + q[3]);
+  return q[0] + q[1];
 }
 
 }  // namespace tessera::cpu

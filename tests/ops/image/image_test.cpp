@@ -8,6 +8,7 @@
 #include "ops/image/grid_sample.h"
 #include "ops/image/pad.h"
 #include "ops/image/resize.h"
+#include "ops/pointwise/arithmetic.h"
 #include "tensor/parallel.h"
 #include "tensor/view.h"
 #include "tests/ops/op_case.h"
@@ -127,19 +128,56 @@ TEST(GridSample, IdentityGridGivesTheImage) {
 
 TEST(GridSample, NanAndInfinityStayInBounds) {
   const double inf = INFINITY;
-  const Tensor x = ones({1, 3, 3, 1}, DType::f64);
-  Tensor grid = from_vector<double>({NAN, 0, inf, 0, -inf, 0, 1e30, -1e30}, {1, 1, 4, 2});
-  for (GridPadding padding : {GridPadding::zeros, GridPadding::border, GridPadding::reflection}) {
-    Tensor at = view::clone(grid);
-    at.set_requires_grad(true);
-    const Tensor y = grid_sample(x, at, {.padding = padding});
-    const std::vector<double> v = y.to_vector<double>();
-    EXPECT_EQ(v[0], 0);
-    for (double e : v) EXPECT_TRUE(e == 0 || e == 1) << e;
-    const Tensor g = grad({y}, {at}, {ones_like(y)})[0];
-    EXPECT_EQ(g.shape(), grid.shape());
+  for (const DType dtype : {DType::f64, DType::f32}) {
+    const Tensor x = ones({1, 3, 3, 1}, dtype);
+    const Tensor grid =
+        view::to(from_vector<double>({NAN, 0, inf, 0, -inf, 0, 1e30, -1e30}, {1, 1, 4, 2}), dtype);
+    for (GridPadding padding : {GridPadding::zeros, GridPadding::border, GridPadding::reflection}) {
+      Tensor at = view::clone(grid);
+      at.set_requires_grad(true);
+      const Tensor y = grid_sample(x, at, {.padding = padding});
+      const std::vector<double> v = y.to_vector<double>();
+      EXPECT_EQ(v[0], 0);
+      for (double e : v) EXPECT_TRUE(e == 0 || e == 1) << e;
+      const Tensor g = grad({y}, {at}, {ones_like(y)})[0];
+      EXPECT_EQ(g.shape(), grid.shape());
+    }
+    EXPECT_EQ(grid_sample(x, grid, {.padding = GridPadding::border}).to_vector<double>()[1], 1);
   }
-  EXPECT_EQ(grid_sample(x, grid, {.padding = GridPadding::border}).to_vector<double>()[1], 1);
+}
+
+// f32 computes many locations together and, for few channels, whole vectors of a pixel.
+TEST(GridSample, ManyLocationsMatchDouble) {
+  for (const int64_t channels : {1, 2, 3, 4, 5, 8, 9, 37})
+    for (const GridPadding padding :
+         {GridPadding::zeros, GridPadding::border, GridPadding::reflection})
+      for (const bool align : {false, true}) {
+        SCOPED_TRACE(cat(channels, " channels, padding ", static_cast<int>(padding), align));
+        const GridSampleOptions options{.padding = padding, .align_corners = align};
+        const auto run = [&](DType dtype) {
+          Tensor x = view::to(image("x", {2, 20, 17, channels}), dtype);
+          Tensor grid = view::to(image("grid", {2, 9, 13, 2}) * 1.1, dtype);
+          x.set_requires_grad(true);
+          grid.set_requires_grad(true);
+          const Tensor y = grid_sample(x, grid, options);
+          const Tensor g = view::to(image("g", y.shape()), dtype);
+          Tensors out = grad({y}, {x, grid}, {g});
+          out.push_back(y);
+          return out;
+        };
+        const Tensors want = run(DType::f64);
+        set_num_threads(1);
+        const Tensors got = run(DType::f32);
+        set_num_threads(5);
+        const Tensors again = run(DType::f32);
+        set_num_threads(0);
+        for (size_t t = 0; t < want.size(); ++t) {
+          const std::vector<double> a = got[t].to_vector<double>(), b = want[t].to_vector<double>();
+          EXPECT_EQ(a, again[t].to_vector<double>());
+          for (size_t i = 0; i < a.size(); ++i)
+            ASSERT_NEAR(a[i], b[i], 1e-5 * channels + 1e-5 * std::abs(b[i])) << t;
+        }
+      }
 }
 
 TEST(Pad, KeepsDTypeAndFillsValue) {
