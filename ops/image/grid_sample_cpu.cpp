@@ -200,17 +200,20 @@ Slopes<T> grid_slopes(const GridPoints<T>& points, int64_t i, const T* src, cons
   const T left = 1 - right, upper = 1 - lower;
   const T *b = a + channels, *c = a + row, *d = c + channels;
   const int32_t exist = points.corners[i];
-  V x = {}, y = {};
+  Slopes<T> sum = {};
   int64_t k = 0;
-  if (exist == points.kAll)
+  if (exist == points.kAll && channels >= Lanes::kLanes) {
+    V at_a = {}, at_b = {}, at_c = {}, at_d = {};  // g times each pixel
     for (; k + Lanes::kLanes <= channels; k += Lanes::kLanes) {
       const V g = Lanes::load(src + k);
-      const V va = Lanes::load(a + k), vb = Lanes::load(b + k);
-      const V vc = Lanes::load(c + k), vd = Lanes::load(d + k);
-      x += g * (upper * (vb - va) + lower * (vd - vc));
-      y += g * (left * (vc - va) + right * (vd - vb));
+      at_a += g * Lanes::load(a + k);
+      at_b += g * Lanes::load(b + k);
+      at_c += g * Lanes::load(c + k);
+      at_d += g * Lanes::load(d + k);
     }
-  Slopes<T> sum = {k > 0 ? cpu::sum_lanes<T>(x) : 0, k > 0 ? cpu::sum_lanes<T>(y) : 0};
+    sum.x = cpu::sum_lanes<T>(upper * (at_b - at_a) + lower * (at_d - at_c));
+    sum.y = cpu::sum_lanes<T>(left * (at_c - at_a) + right * (at_d - at_b));
+  }
   for (; k < channels; ++k) {
     const T va = exist & 1 ? a[k] : 0, vb = exist & 2 ? b[k] : 0;
     const T vc = exist & 4 ? c[k] : 0, vd = exist & 8 ? d[k] : 0;
