@@ -2,7 +2,7 @@
 #include <span>
 #include <vector>
 
-#include "ops/conv/conv2d_cpu.h"
+#include "ops/conv/conv2d_depthwise.h"
 #include "ops/cpu/blocked_gemm.h"
 #include "tensor/tensor.h"
 
@@ -200,60 +200,7 @@ void transpose(const T* source, int64_t rows, int64_t cols, T* out) {
     for (int64_t c = 0; c < cols; ++c) out[c * rows + r] = source[r * cols + c];
 }
 
-// Sum over a stretch of output columns [begin, end) of g times the input that tap (kh, kw) saw,
-// added to acc (C). g and x point at column 0 of their rows.
-template <class L, int U, class T>
-inline void accumulate_tap(const T* g, const T* x, int64_t begin, int64_t end, int64_t channels,
-                           int64_t x_step, T* acc) {
-  using V = typename L::Type;
-  constexpr int64_t kLanes = L::kLanes;
-  V sum[U];
-  for (int u = 0; u < U; ++u) sum[u] = L::load(acc + u * kLanes);
-  for (int64_t p = begin; p < end; ++p)
-    for (int u = 0; u < U; ++u)
-      sum[u] += L::load(g + p * channels + u * kLanes) * L::load(x + p * x_step + u * kLanes);
-  for (int u = 0; u < U; ++u) L::store(acc + u * kLanes, sum[u]);
-}
-
-constexpr int64_t kColumns = 8;  // output columns per visit of the accumulators
-constexpr int64_t kParts = 16;   // partial sums of the weight gradient, whatever the threads
-
-// Adds the contribution of output row r (over all images) to acc (KH KW, C).
-template <class T>
-void weight_grad_row(const ConvShape& s, const T* g, const T* x, int64_t r, T* acc) {
-  using Lanes = cpu::Vector<T>;
-  constexpr int64_t kLanes = Lanes::kLanes;
-  const int64_t channels = s.c, n = r / s.ho, ho = r % s.ho;
-  const T* g_row = g + r * s.wo * channels;
-  // Output columns for which tap kw is inside the image.
-  const auto first = [&](int64_t kw) {
-    return std::max<int64_t>(0, (s.pw - kw * s.dw + s.sw - 1) / s.sw);
-  };
-  const auto last = [&](int64_t kw) {
-    const int64_t room = s.w - 1 + s.pw - kw * s.dw;
-    return room < 0 ? 0 : std::min(s.wo, room / s.sw + 1);
-  };
-  for (int64_t tile = 0; tile < s.wo; tile += kColumns) {
-    const auto over_taps = [&]<class L, int U>(int64_t c) {
-      for (int64_t kh = 0; kh < s.kh; ++kh) {
-        const int64_t h = ho * s.sh - s.ph + kh * s.dh;
-        if (h < 0 || h >= s.h) continue;
-        const T* x_row = x + (n * s.h + h) * s.w * channels;
-        for (int64_t kw = 0; kw < s.kw; ++kw) {
-          const int64_t begin = std::max(tile, first(kw));
-          const int64_t end = std::min(tile + kColumns, last(kw));
-          if (begin < end)
-            accumulate_tap<L, U>(g_row + c, x_row + (kw * s.dw - s.pw) * channels + c, begin, end,
-                                 channels, s.sw * channels, acc + (kh * s.kw + kw) * channels + c);
-        }
-      }
-    };
-    int64_t c = 0;
-    for (; c + 4 * kLanes <= channels; c += 4 * kLanes) over_taps.template operator()<Lanes, 4>(c);
-    for (; c + kLanes <= channels; c += kLanes) over_taps.template operator()<Lanes, 1>(c);
-    for (; c < channels; ++c) over_taps.template operator()<cpu::Scalar<T>, 1>(c);
-  }
-}
+constexpr int64_t kParts = 16;  // partial sums of the weight gradient, whatever the threads
 
 // Depth multiplier k = O / C: filter o reads channel o / k. The image is repeated to O channels.
 template <class T>
@@ -325,8 +272,7 @@ void weight_grad(const ConvShape& s, const T* g, const T* x, T* gw) {
   parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
       std::fill_n(sums + p * size, size, T(0));
-      for (int64_t r = rows * p / parts; r < rows * (p + 1) / parts; ++r)
-        weight_grad_row(s, g, x, r, sums + p * size);
+      add_weight_grad(s, g, x, rows * p / parts, rows * (p + 1) / parts, sums + p * size);
     }
   });
   for (int64_t p = 1; p < parts; ++p)

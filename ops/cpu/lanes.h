@@ -20,6 +20,24 @@ inline PanelRegister permute_lanes(const PanelRegister& v, const uint8_t* index,
 #endif
 }
 
+/// Writes past the caches, for results too large to be found there again: the line is not read
+/// first. p is aligned to a whole vector; the lines are written in full. The thread calls
+/// stream_fence() before others may read.
+inline void stream_lanes(float* p, const PanelRegister& v) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(p, v);
+#else
+  store_lanes(p, v);
+#endif
+}
+inline void stream_fence() {
+#if defined(__AVX512F__)
+  _mm_sfence();
+#endif
+}
+/// Bytes from which results are written that way: about what one core may expect of the last cache.
+inline constexpr int64_t kStreamBytes = 16 << 20;
+
 /// The sum of all lanes, added in halves.
 template <class T>
 inline T sum_lanes(const typename Vector<T>::Type& v) {
