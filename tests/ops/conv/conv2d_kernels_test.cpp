@@ -287,6 +287,39 @@ TEST(ConvPointwise, ResultDoesNotDependOnThreads) {
   expect_same_for_any_threads(pointwise_geometries(), run_pointwise);
 }
 
+TEST(ConvScattered, InputGradMatchesPlainForAnyThreads) {
+  std::vector<Geometry> all = geometries();
+  all.push_back({{3, 30, 29, 3}, {64, 7, 7, 3}, {.stride = 2, .padding = 3}});
+  all.push_back({{2, 19, 23, 1}, {17, 11, 11, 1}, {.stride = 4, .padding = 2}});
+  all.push_back(
+      {{2, 9, 10, 5}, {25, 3, 2, 5}, {.stride = {1, 3}, .padding = {2, 4}, .dilation = {2, 1}}});
+  all.push_back({{1, 8, 9, 3}, {20, 2, 2, 3}, {.stride = 3}});  // pixels that no filter saw
+  all.push_back({{0, 9, 9, 3}, {20, 3, 3, 3}, {}});
+  int checked = 0;
+  for (const Geometry& c : all) {
+    const Shape ys = conv_output_shape(c.x, c.w, c.options);
+    const conv::ConvShape s = conv::make_shape(c.x, c.w, ys, c.options);
+    if (!conv::scattered::applies(s)) continue;
+    SCOPED_TRACE(label(c));
+    ++checked;
+    const Tensor g = random<float>("g", ys), w = random<float>("w", c.w);
+    Tensor want = empty(c.x, DType::f64);
+    conv::plain::input_grad(s, random<double>("g", ys).data<double>(),
+                            random<double>("w", c.w).data<double>(), want.data<double>());
+    Tensors results;
+    for (const int threads : {1, 5}) {
+      set_num_threads(threads);
+      results.push_back(full(c.x, NAN));
+      conv::scattered::input_grad(s, g.data<float>(), w.data<float>(),
+                                  results.back().data<float>());
+    }
+    set_num_threads(0);
+    expect_close({view::to(results[0], DType::f64)}, {want}, 1e-5);
+    expect_same_bits({results[0]}, {results[1]});
+  }
+  EXPECT_EQ(checked, 10);
+}
+
 TEST(ConvUnfolded, WeightGradMatchesPlainForAnyThreads) {
   std::vector<Geometry> all = geometries();
   all.push_back({{3, 17, 13, 70}, {80, 3, 3, 70}, {.stride = 2, .padding = 1}});
