@@ -20,23 +20,27 @@ inline PanelRegister permute_lanes(const PanelRegister& v, const uint8_t* index,
 #endif
 }
 
-/// Writes past the caches, for results too large to be found there again: the line is not read
-/// first. p is aligned to a whole vector; the lines are written in full. The thread calls
-/// stream_fence() before others may read.
-inline void stream_lanes(float* p, const PanelRegister& v) {
+/// Writes a vector past the caches, for results too large to be found there again: the line is not
+/// read first. Lines are written in full and p is aligned to them. The thread calls stream_fence()
+/// before others may read.
+template <class V>
+inline void stream_lanes(void* p, const V& v) {
 #if defined(__AVX512F__)
-  _mm512_stream_ps(p, v);
-#else
-  store_lanes(p, v);
+  if constexpr (sizeof(V) == 64) return _mm512_stream_si512(static_cast<__m512i*>(p), (__m512i)v);
 #endif
+  std::memcpy(p, &v, sizeof v);
 }
 inline void stream_fence() {
 #if defined(__AVX512F__)
   _mm_sfence();
 #endif
 }
-/// Bytes from which results are written that way: about what one core may expect of the last cache.
+/// Results of so many bytes are written that way: half of a usual last cache.
 inline constexpr int64_t kStreamBytes = 16 << 20;
+/// Whether such an array of rows of `row_bytes` at `p` can be: whole aligned lines.
+inline bool can_stream(const void* p, int64_t row_bytes, int64_t bytes) {
+  return bytes >= kStreamBytes && row_bytes % 64 == 0 && reinterpret_cast<uintptr_t>(p) % 64 == 0;
+}
 
 /// The sum of all lanes, added in halves.
 template <class T>

@@ -175,9 +175,7 @@ void scatter(const Tensor& g_, const Tensor& indices, const Windows& win, Tensor
   const int64_t channels = g_.size(3), width = win.w.in;
   const int64_t row = win.w.out * channels;
   const int64_t grain = row_grain(width * channels);
-  // Whole lines that no cache keeps until they are read.
-  const bool stream = std::is_same_v<T, float> && gx_.nbytes() >= cpu::kStreamBytes &&
-                      channels % cpu::kPanelLanes == 0 && reinterpret_cast<uintptr_t>(gx) % 64 == 0;
+  const bool stream = std::is_same_v<T, float> && cpu::can_stream(gx, channels * 4, gx_.nbytes());
   std::vector<std::pair<int64_t, int64_t>> columns;  // the first window over a pixel, and how many
   for (int64_t w = 0; w < width; ++w) {
     const int64_t first = win.w.first_output(w);

@@ -49,7 +49,7 @@ std::vector<Geometry> wide_depthwise_geometries() {
       {{3, 14, 14, 52}, {52, 5, 5, 1}, {.padding = 2, .groups = 52}},
       {{2, 9, 150, 33}, {33, 3, 3, 1}, {.stride = {3, 1}, .padding = {0, 1}, .groups = 33}},
       {{1, 6, 13, 16}, {16, 5, 5, 1}, {.stride = {1, 2}, .padding = {5, 6}, .groups = 16}},
-      {{3, 113, 120, 84}, {84, 3, 3, 1}, {.padding = 1, .groups = 84}},
+      {{3, 113, 120, 112}, {112, 3, 3, 1}, {.padding = 1, .groups = 112}},
   };
 }
 
