@@ -24,18 +24,40 @@ constinit KernelSlot<void(const Tensor&, const Shape&, const GridSampleOptions&,
 
 namespace {
 
-// f(first, count, image): the locations [begin, end) of all images in runs of GridPoints that lie
-// in one image.
-template <class T, class F>
-void for_points(int64_t begin, int64_t end, int64_t per_image, F&& f) {
-  while (begin < end) {
-    const int64_t image = begin / per_image;
-    const int64_t count =
-        std::min({GridPoints<T>::kCount, end - begin, (image + 1) * per_image - begin});
-    f(begin, count, image);
-    begin += count;
+// Locations in runs of GridPoints, each in one image. The runs do not depend on the threads, so
+// neither does which locations are computed together.
+class Runs {
+ public:
+  explicit Runs(const Tensor& grid)
+      : per_image_(grid.shape()[1] * grid.shape()[2]),
+        runs_((per_image_ + kPoints - 1) / kPoints),
+        images_(grid.shape()[0]) {}
+
+  // f(first, count, image) for the runs of one image, or of all, in parallel: at least `grain`
+  // locations for a thread.
+  template <class F>
+  void of_image(int64_t image, F&& f) const {
+    for (int64_t r = 0; r < runs_; ++r) one(image * runs_ + r, f);
   }
-}
+  template <class F>
+  void in_parallel(int64_t grain, F&& f) const {
+    parallel_for(0, images_ * runs_, std::max<int64_t>(1, grain / kPoints),
+                 [&](int64_t begin, int64_t end) {
+                   for (; begin < end; ++begin) one(begin, f);
+                 });
+  }
+
+ private:
+  static constexpr int64_t kPoints = GridPoints<float>::kCount;
+
+  template <class F>
+  void one(int64_t run, F& f) const {
+    const int64_t image = run / runs_, at = run % runs_ * kPoints;
+    f(image * per_image_ + at, std::min(kPoints, per_image_ - at), image);
+  }
+
+  int64_t per_image_, runs_, images_;
+};
 
 // Any location: dst (channels) from the pixels that exist, corner 0 at `from`, rows `row` apart.
 template <class T>
@@ -105,27 +127,25 @@ void sample_few(const float* image, int64_t last, int64_t row, int64_t channels,
 template <class T>
 void sample(const Tensor& x, const Tensor& grid, const GridSampleOptions& options, Tensor& y) {
   const int64_t height = x.shape()[1], width = x.shape()[2], channels = x.shape()[3];
-  const int64_t per_image = grid.shape()[1] * grid.shape()[2], row = width * channels;
+  const int64_t row = width * channels;
   const T *images = x.data<T>(), *at = grid.data<T>();
   T* out = y.data<T>();
   const int64_t grain = std::max<int64_t>(16, 16384 / (4 * channels + 8));
-  parallel_for(0, x.shape()[0] * per_image, grain, [&](int64_t begin, int64_t end) {
+  Runs(grid).in_parallel(grain, [&](int64_t first, int64_t count, int64_t n) {
     GridPoints<T> points;
-    for_points<T>(begin, end, per_image, [&](int64_t first, int64_t count, int64_t n) {
-      points.fill(at + 2 * first, count, height, width, options);
-      const T* image = images + n * height * row;
-      T* dst = out + first * channels;
-      if constexpr (std::is_same_v<T, float>) {
-        // Corner 3 is followed by whole vectors of what all images hold.
-        const int64_t past = width + 1 + (channels <= 4 ? 4 : 8);
-        const int64_t last = (x.shape()[0] - n) * height * width - past;
-        if (channels <= 4) return sample_few<4>(image, last, row, channels, points, count, dst);
-        if (channels <= 8) return sample_few<8>(image, last, row, channels, points, count, dst);
-      }
-      for (int64_t i = 0; i < count; ++i)
-        sample_point(image + points.pixel[i] * channels, row, channels, points, i,
-                     dst + i * channels);
-    });
+    points.fill(at + 2 * first, count, height, width, options);
+    const T* image = images + n * height * row;
+    T* dst = out + first * channels;
+    if constexpr (std::is_same_v<T, float>) {
+      // Corner 3 is followed by whole vectors of what all images hold.
+      const int64_t past = width + 1 + (channels <= 4 ? 4 : 8);
+      const int64_t last = (x.shape()[0] - n) * height * width - past;
+      if (channels <= 4) return sample_few<4>(image, last, row, channels, points, count, dst);
+      if (channels <= 8) return sample_few<8>(image, last, row, channels, points, count, dst);
+    }
+    for (int64_t i = 0; i < count; ++i)
+      sample_point(image + points.pixel[i] * channels, row, channels, points, i,
+                   dst + i * channels);
   });
 }
 
@@ -163,6 +183,7 @@ void sample_input_grad(const Tensor& g, const Tensor& grid, const GridSampleOpti
   const int64_t per_image = grid.shape()[1] * grid.shape()[2];
   const T *in = g.data<T>(), *at = grid.data<T>();
   T* images = gx.data<T>();
+  const Runs runs(grid);
   const int64_t block = cpu::Vector<T>::kLanes, blocks = (channels + block - 1) / block;
   const int64_t grain = std::max<int64_t>(1, 16384 / (4 * per_image * block));
   parallel_for(0, gx.shape()[0] * blocks, grain, [&](int64_t begin, int64_t end) {
@@ -178,7 +199,7 @@ void sample_input_grad(const Tensor& g, const Tensor& grid, const GridSampleOpti
           scatter_point(points, i, in + (p + i) * channels + first, width_of_run, width * channels,
                         channels, image + points.pixel[i] * channels);
       };
-      for_points<T>(n * per_image, (n + 1) * per_image, per_image, add);
+      runs.of_image(n, add);
       begin += last - first / block;
     }
   });
@@ -227,22 +248,20 @@ template <class T>
 void sample_grid_grad(const Tensor& g, const Tensor& x, const Tensor& grid,
                       const GridSampleOptions& options, Tensor& out) {
   const int64_t height = x.shape()[1], width = x.shape()[2], channels = x.shape()[3];
-  const int64_t per_image = grid.shape()[1] * grid.shape()[2], row = width * channels;
+  const int64_t row = width * channels;
   const T *images = x.data<T>(), *at = grid.data<T>(), *in = g.data<T>();
   T* result = out.data<T>();
   const int64_t grain = std::max<int64_t>(16, 16384 / (4 * channels + 8));
-  parallel_for(0, x.shape()[0] * per_image, grain, [&](int64_t begin, int64_t end) {
+  Runs(grid).in_parallel(grain, [&](int64_t first, int64_t count, int64_t n) {
     GridPoints<T> points;
-    for_points<T>(begin, end, per_image, [&](int64_t first, int64_t count, int64_t n) {
-      points.fill(at + 2 * first, count, height, width, options);
-      for (int64_t i = 0; i < count; ++i) {
-        const T* corner = images + n * height * row + points.pixel[i] * channels;
-        const Slopes<T> s =
-            grid_slopes(points, i, in + (first + i) * channels, corner, row, channels);
-        result[2 * (first + i)] = points.slope_x[i] * s.x;
-        result[2 * (first + i) + 1] = points.slope_y[i] * s.y;
-      }
-    });
+    points.fill(at + 2 * first, count, height, width, options);
+    for (int64_t i = 0; i < count; ++i) {
+      const T* corner = images + n * height * row + points.pixel[i] * channels;
+      const Slopes<T> s =
+          grid_slopes(points, i, in + (first + i) * channels, corner, row, channels);
+      result[2 * (first + i)] = points.slope_x[i] * s.x;
+      result[2 * (first + i) + 1] = points.slope_y[i] * s.y;
+    }
   });
 }
 

@@ -147,11 +147,12 @@ void separable_narrow(const float* x, const AxisMap& row_map, const AxisMap& col
   const LaneMap columns(column_map, channels);
   const int64_t in_row = column_map.in * channels, out_row = column_map.out * channels;
   const int64_t stride = std::max<int64_t>(in_row, cpu::kPanelLanes);
-  const int64_t grain = std::max<int64_t>(kRows, 16384 / (out_row + in_row));
-  parallel_for(0, images * row_map.out, grain, [&](int64_t begin, int64_t end) {
+  const int64_t all = images * row_map.out, groups = (all + kRows - 1) / kRows;
+  const int64_t grain = std::max<int64_t>(1, 16384 / (kRows * (out_row + in_row)));
+  parallel_for(0, groups, grain, [&](int64_t begin, int64_t end) {
     std::vector<float> buffer(static_cast<size_t>(kRows * stride));
-    for (int64_t r = begin; r < end; r += kRows) {
-      const int64_t count = std::min(kRows, end - r);
+    for (int64_t r = begin * kRows; r < std::min(all, end * kRows); r += kRows) {
+      const int64_t count = std::min(kRows, all - r);
       for (int64_t i = 0; i < count; ++i) {
         const float* image = x + (r + i) / row_map.out * row_map.in * in_row;
         rows.of((r + i) % row_map.out, image, in_row).into(buffer.data() + i * stride);
