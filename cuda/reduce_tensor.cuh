@@ -38,7 +38,7 @@ constexpr int reduce_vector(size_t state, int budget) {
 }
 // Rows keep a lane per element, columns a lane and a sum.
 template <class T, class R>
-inline constexpr int kRowVector = reduce_vector<T>(sizeof(typename R::Lane), 128);
+inline constexpr int kRowVector = reduce_vector<T>(sizeof(typename R::Lane), 32);
 template <class T, class R>
 inline constexpr int kColumnVector = reduce_vector<T>(sizeof(typename R::Lane) +
                                                           sizeof(typename R::Wide),
@@ -122,7 +122,7 @@ __device__ __forceinline__ typename R::Wide reduce_packs(const T* p, const Reduc
 // combined. Where that is the only one its last `rest` elements, fewer than a pack, go to the last
 // piece. Any number of outputs: blocks stride over them.
 template <int kVector, class T, class Out, class R>
-__global__ void __launch_bounds__(kReduceBlock)
+__global__ void __launch_bounds__(kReduceBlock, 3)
     reduce_rows(const T* x, ReduceAxes kept, ReduceAxes reduced, int rest, int group, int64_t piece,
                 R r, ReduceResult<Out, R> result) {
   using Wide = typename R::Wide;
@@ -191,7 +191,7 @@ __device__ __forceinline__ void reduce_column_packs(const T* p, const ReduceAxes
 // out_step apart in y, of the blockIdx.y-th piece of `piece` rows. The threads behind one another
 // are merged by halves. Any number of packs of outputs: blocks stride over them.
 template <int kVector, class T, class Out, class R>
-__global__ void __launch_bounds__(kReduceBlock)
+__global__ void __launch_bounds__(kReduceBlock, 3)
     reduce_columns(const T* x, ReduceAxes kept, ReduceAxes reduced, int64_t out_step, int width,
                    int64_t piece, R r, ReduceResult<Out, R> result) {
   using Wide = typename R::Wide;
@@ -234,7 +234,7 @@ __global__ void __launch_bounds__(kReduceBlock)
 
 // `group` neighbouring threads (a power of two) merge one output's pieces.
 template <class Out, class R>
-__global__ void __launch_bounds__(kReduceBlock)
+__global__ void __launch_bounds__(kReduceBlock, 3)
     merge_pieces(const typename R::Wide* partial, int64_t pieces, int64_t outputs, int group, R r,
                  Out* y) {
   using Wide = typename R::Wide;
