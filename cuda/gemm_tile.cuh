@@ -13,13 +13,14 @@
 /// A block owns a square tile of the result and walks along k; a and b come from loaders, and what
 /// happens to a result is the output's business. All of them are structs passed by value:
 ///
-///   loader  .bind(z)            the loader of one matrix
+///   loader  .bind(z)            the loader of one matrix, which has the rest:
 ///           .along_k()          which way its quads lie: four k of one x, or four x of one k
 ///           .depth              the matrix's k
 ///           .line(x)            what is known of index x (m or n), kept in registers
 ///           .load(line, k, end, v)  the quad that begins at (x, k): zeros past the matrix and from
 ///                               k = end on, neither of which it may read
-///   output  .bind(z), .rows, .cols    sizes of the result of matrix z
+///   output  .bind(z)            the output of one matrix:
+///           .rows, .cols        its sizes
 ///           .store(m, n, v)     results (m, n .. n + 3); those from .cols on are not there
 ///
 /// The order of every sum depends on the sizes alone, so results repeat bit for bit.
@@ -76,7 +77,9 @@ struct StridedMatrix {
                             int64_t size, int64_t depth) {
     TESSERA_CHECK(ValueError, x_stride <= INT32_MAX && k_stride <= INT32_MAX,
                   "matrix product: strides of 2^31 and more are not supported on CUDA");
-    StridedMatrix matrix{data, z_stride};
+    StridedMatrix matrix{};
+    matrix.data = data;
+    matrix.z_stride = z_stride;
     matrix.x_stride = static_cast<int>(x_stride);
     matrix.k_stride = static_cast<int>(k_stride);
     matrix.size = static_cast<int>(size);
@@ -236,8 +239,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   const int split = block % plan.splits, z = block / plan.splits;
   if (first_m >= out.bind(z).rows) return;
 
-  GemmFeed<C, Tile, A> feed_a(a.bind(z), first_m);
-  GemmFeed<C, Tile, B> feed_b(b.bind(z), first_n);
+  GemmFeed<C, Tile, decltype(a.bind(z))> feed_a(a.bind(z), first_m);
+  GemmFeed<C, Tile, decltype(b.bind(z))> feed_b(b.bind(z), first_n);
   const int begin = split * plan.depth, end = min(feed_a.from.depth, begin + plan.depth);
   FmaProduct<C, Tile> product;
   if (begin < end) {
@@ -261,7 +264,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
       __syncthreads();
     }
   }
-  const Out to = out.bind(z);  // not before: registers are scarce in the loop
+  const auto to = out.bind(z);  // not before: registers are scarce in the loop
   product.for_each_quad([&](int row, int col, const C(&v)[4]) {
     const int m = first_m + row, n = first_n + col;
     if (m >= to.rows || n >= to.cols) return;
@@ -280,7 +283,7 @@ __global__ void __launch_bounds__(256, 4)
   const int step = static_cast<int>(gridDim.x * blockDim.x);
   for (int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); i < quads; i += step) {
     const int n = i % per_row * 4, m = i / per_row % plan.rows, z = i / per_row / plan.rows;
-    const Out to = out.bind(z);
+    const auto to = out.bind(z);
     if (m >= to.rows) continue;
     C sum[4] = {};
     for (int split = 0; split < plan.splits; ++split) {
@@ -370,7 +373,7 @@ void gemm_tiled(const GemmSize& size, const A& a, const B& b, const Out& out, De
   if constexpr (std::is_same_v<T, C>) {
     constexpr bool kWide = std::is_same_v<T, double>;
     using Small = GemmTile<32, kWide ? 8 : 16, 4, 4, kWide ? 6 : 8>;
-    using Middle = GemmTile<64, kWide ? 8 : 16, 8, 4, kWide ? 3 : 4>;
+    using Middle = GemmTile<64, kWide ? 8 : 16, 8, 4, kWide ? 2 : 4>;
     if (detail::gemm_side_pays(size, 64))
       return detail::gemm_tiled_by<Middle, C>(size, a, b, out, device);
     detail::gemm_tiled_by<Small, C>(size, a, b, out, device);
@@ -379,9 +382,17 @@ void gemm_tiled(const GemmSize& size, const A& a, const B& b, const Out& out, De
   }
 }
 
-/// Output of a product in memory: rows of unit stride. What is added and clamped is undefined or
-/// null where it is not wanted. `vector` says that all quads of y, bias and residual are aligned.
-template <class T>
+/// Leaves a result as it is.
+struct Keep {
+  template <class C>
+  TESSERA_HD C operator()(C v) const {
+    return v;
+  }
+};
+
+/// Output of a product in memory, rows of unit stride: finish(result + bias + residual), the latter
+/// two where they are not null. `vector` says that all quads are aligned.
+template <class T, class Finish = Keep>
 struct DenseOutput {
   using C = compute_t<T>;
 
@@ -391,16 +402,11 @@ struct DenseOutput {
   int64_t z_stride, row_stride, z_bias;
   int rows, cols;
   bool vector;
+  Finish finish;
 
-  __device__ DenseOutput bind(int z) const {
-    DenseOutput bound = *this;
-    bound.y += z * z_stride;
-    if (bias) bound.bias += z * z_bias;
-    if (residual) bound.residual += z * z_stride;
-    return bound;
-  }
   static DenseOutput make(T* y, const T* bias, const T* residual, int64_t z_stride,
-                          int64_t row_stride, int64_t z_bias, int64_t rows, int64_t cols) {
+                          int64_t row_stride, int64_t z_bias, int64_t rows, int64_t cols,
+                          const Finish& finish = {}) {
     const bool vector = cols % 4 == 0 && row_stride % 4 == 0 && z_stride % 4 == 0 &&
                         z_bias % 4 == 0 && is_quad_aligned(y) && is_quad_aligned(bias) &&
                         is_quad_aligned(residual);
@@ -412,40 +418,42 @@ struct DenseOutput {
             z_bias,
             static_cast<int>(rows),
             static_cast<int>(cols),
-            vector};
+            vector,
+            finish};
   }
-  /// fn is applied to every result last.
-  template <class Fn>
-  __device__ __forceinline__ void store(int m, int n, const C (&v)[4], const Fn& fn) const {
-    T* to = y + m * row_stride + n;
-    const T* add = residual ? residual + m * row_stride + n : nullptr;
+  __device__ DenseOutput bind(int z) const {
+    DenseOutput bound = *this;
+    bound.y += z * z_stride;
+    if (bias) bound.bias += z * z_bias;
+    if (residual) bound.residual += z * z_stride;
+    return bound;
+  }
+  __device__ __forceinline__ void store(int m, int n, const C (&v)[4]) const {
+    const int64_t at = m * row_stride + n;
     C r[4] = {v[0], v[1], v[2], v[3]};
     if (vector) {
-      C t[4];
-      if (bias) {
-        load_quad(bias + n, t);
-        TESSERA_UNROLL
-        for (int i = 0; i < 4; ++i) r[i] += t[i];
-      }
-      if (add) {
-        load_quad(add, t);
-        TESSERA_UNROLL
-        for (int i = 0; i < 4; ++i) r[i] += t[i];
-      }
+      add_quad(bias ? bias + n : nullptr, r);
+      add_quad(residual ? residual + at : nullptr, r);
       TESSERA_UNROLL
-      for (int i = 0; i < 4; ++i) r[i] = fn(r[i]);
-      return store_quad(to, r);
+      for (int i = 0; i < 4; ++i) r[i] = finish(r[i]);
+      return store_quad(y + at, r);
     }
     TESSERA_UNROLL
     for (int i = 0; i < 4; ++i) {
       if (n + i >= cols) return;
       if (bias) r[i] += static_cast<C>(bias[n + i]);
-      if (add) r[i] += static_cast<C>(add[i]);
-      to[i] = static_cast<T>(fn(r[i]));
+      if (residual) r[i] += static_cast<C>(residual[at + i]);
+      y[at + i] = static_cast<T>(finish(r[i]));
     }
   }
-  __device__ __forceinline__ void store(int m, int n, const C (&v)[4]) const {
-    store(m, n, v, [](C r) { return r; });
+
+ private:
+  __device__ __forceinline__ static void add_quad(const T* p, C (&r)[4]) {
+    if (!p) return;
+    C t[4];
+    load_quad(p, t);
+    TESSERA_UNROLL
+    for (int i = 0; i < 4; ++i) r[i] += t[i];
   }
 };
 
