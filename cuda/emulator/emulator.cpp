@@ -154,6 +154,7 @@ struct Alloc {
 struct StaticVar {
   const char* name;
   std::size_t off, bytes;
+  const void* site;
 };
 
 struct World {
@@ -691,7 +692,6 @@ void install_segv() {
 
 Options& options() { return W().opt; }
 Stats& stats() { return W().stats; }
-std::uint64_t block_serial() { return g_w->serial; }
 unsigned lane_id() { return g_w->cur->lin & 31; }
 void* dyn_smem() { return g_w->dyn; }
 
@@ -862,16 +862,18 @@ void warp_collective(unsigned mask, const void* key, const void* in, void* out,
   block_self(w);
 }
 
-void* alloc_static_smem(std::size_t bytes, std::size_t align, std::size_t granule,
-                        const char* name) {
+void* static_smem(const void* site, std::size_t bytes, std::size_t align, std::size_t granule,
+                  const char* name) {
   Rt rt;
   World& w = *g_w;
+  for (const StaticVar& v : w.vars)
+    if (v.site == site) return w.smem + v.off;
   if (align < 16) align = 16;
   std::size_t off = (w.smem_static + align - 1) & ~(align - 1);
   std::size_t total = off + bytes + kRedzone;
   if (total - kRedzone * w.vars.size() > kSmemDefault + kRedzone)
     fail(std::string("more than 48 KiB of static shared memory, at '") + name + "'");
-  w.vars.push_back({name, off, bytes});
+  w.vars.push_back({name, off, bytes, site});
   w.smem_static = total;
   ASAN_UNPOISON_MEMORY_REGION(w.smem + off, bytes);
   if (w.opt.poison) std::memset(w.smem + off, 0xFF, bytes);

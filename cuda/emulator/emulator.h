@@ -142,9 +142,9 @@ void warp_collective(unsigned mask, const void* key, const void* in, void* out,
 unsigned lane_id();
 
 void* dyn_smem();
-std::uint64_t block_serial();
-void* alloc_static_smem(std::size_t bytes, std::size_t align, std::size_t granule,
-                        const char* name);
+// The running block's variable of that site, made when its first thread asks.
+void* static_smem(const void* site, std::size_t bytes, std::size_t align, std::size_t granule,
+                  const char* name);
 
 void note_atomic(const void* p, std::size_t bytes);
 [[noreturn]] void fail(std::string what);
@@ -154,16 +154,14 @@ void cp_async(void* dst, const void* src, unsigned bytes, unsigned src_bytes);
 void cp_async_commit();
 void cp_async_wait(unsigned leave);
 
+// A shared variable in a kernel's source. Not thread_local: a plug-in has hundreds of them, more
+// than fit the room that the loader keeps for thread_local variables of libraries.
 template <class T, std::size_t Align = alignof(T)>
 struct SharedSite {
-  std::uint64_t serial = 0;
-  void* p = nullptr;
-  TESSERA_EMULATOR_NOINSTR T& get(const char* name) {
-    if (serial != block_serial()) {
-      p = alloc_static_smem(sizeof(T), Align, sizeof(std::remove_all_extents_t<T>), name);
-      serial = block_serial();
-    }
-    return *static_cast<T*>(p);
+  char address = 0;
+  TESSERA_EMULATOR_NOINSTR T& get(const char* name) const {
+    return *static_cast<T*>(
+        static_smem(this, sizeof(T), Align, sizeof(std::remove_all_extents_t<T>), name));
   }
 };
 
@@ -362,11 +360,11 @@ constexpr std::common_type_t<A, B> max(A a, B b) {
   return C(a) < C(b) ? C(b) : C(a);
 }
 
-#define TESSERA_SHARED(T, name, ...)                                                       \
-  static thread_local ::tessera::cuda::emulator::SharedSite<T __VA_ARGS__> name##_ts_site; \
+#define TESSERA_SHARED(T, name, ...)                                                    \
+  static constinit ::tessera::cuda::emulator::SharedSite<T __VA_ARGS__> name##_ts_site; \
   auto& name = name##_ts_site.get(#name)
-#define TESSERA_SHARED_ALIGNED(A, T, name, ...)                                               \
-  static thread_local ::tessera::cuda::emulator::SharedSite<T __VA_ARGS__, A> name##_ts_site; \
+#define TESSERA_SHARED_ALIGNED(A, T, name, ...)                                            \
+  static constinit ::tessera::cuda::emulator::SharedSite<T __VA_ARGS__, A> name##_ts_site; \
   auto& name = name##_ts_site.get(#name)
 #define TESSERA_DYNAMIC_SHARED(T, name) \
   T* const name = static_cast<T*>(::tessera::cuda::emulator::dyn_smem())
