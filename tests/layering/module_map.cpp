@@ -25,6 +25,7 @@ const std::vector<Rule>& rules() {
       {"tensor", {"tensor"}, {kPosix}},
       {"tensor/allocator.cpp", {"tensor"}, {kPosix, "sanitizer/asan_interface.h"}},
       {"tensor/parallel.cpp", {"tensor"}, {kPosix, "omp.h"}},
+      {"tensor/stream.h", {"tensor"}, {"immintrin.h"}},
       {"autograd", {"autograd", "tensor"}, {}},
       {"cuda", {"cuda", "tensor"}, {"cuda_runtime.h", "cuda_fp16.h", "cuda_bf16.h"}},
       {"ops", {"ops", "autograd", "tensor"}, {}},
