@@ -40,7 +40,8 @@ extern "C" void tessera_emulator_switch(void** save, void* load);
 namespace tessera::cuda::emulator {
 namespace {
 
-constexpr size_t kSlot = FiberPool::kStackBytes + kPage;
+constexpr size_t kGuard = 64 << 10;  // a frame may be larger than a page
+constexpr size_t kSlot = FiberPool::kStackBytes + kGuard;
 
 #if TESSERA_EMULATOR_ASAN
 Fiber* left = nullptr;  // the fiber that was switched away from last
@@ -91,8 +92,8 @@ void FiberPool::prepare(void (*entry)()) {
   fibers_.resize(kFibers);
   for (size_t i = 0; i < kFibers; ++i) {
     std::byte* slot = stacks_ + kSlot * i;
-    mprotect(slot, kPage, PROT_NONE);
-    fibers_[i].stack = slot + kPage;
+    mprotect(slot, kGuard, PROT_NONE);
+    fibers_[i].stack = slot + kGuard;
     fibers_[i].stack_bytes = kStackBytes;
   }
   reset();

@@ -4,6 +4,7 @@
 #include <link.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -60,6 +61,7 @@ Symbol symbol_of(uintptr_t address) {
     if (!fgets(text, sizeof text, pipe)) break;
     *field = text;
     while (!field->empty() && field->back() == '\n') field->pop_back();
+    field->erase(std::min(field->find(" (discriminator"), field->size()));
   }
   pclose(pipe);
   return symbol;

@@ -5,8 +5,8 @@
 namespace tessera::cuda::emulator {
 namespace {
 
-// The group that waits for this lane in the same operation, or its number of groups if none does.
-// Fails if lanes of the mask wait in another.
+// The group that waits for this lane in the same operation, or the number of groups if none does.
+// Fails if a lane of the mask waits for this lane in another.
 size_t find_group(Machine& m, const Warp& warp, unsigned mask, const void* key, Location where) {
   const Thread& t = *m.current;
   size_t found = warp.groups.size();
@@ -14,7 +14,7 @@ size_t find_group(Machine& m, const Warp& warp, unsigned mask, const void* key, 
     const WarpGroup& group = warp.groups[i];
     if (group.mask == mask && group.key == key && !(group.arrived >> t.lane() & 1)) {
       found = i;
-    } else if (mask & group.arrived) {
+    } else if ((mask & group.arrived) && (group.mask >> t.lane() & 1)) {
       const auto other = static_cast<unsigned>(__builtin_ctz(mask & group.arrived));
       fail(cat("lanes of one warp wait for each other in different operations: lane ", other,
                " at ", to_string(m.threads[t.warp() * 32 + other].where), ", this lane at ",
