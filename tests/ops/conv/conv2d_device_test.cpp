@@ -120,6 +120,14 @@ TEST_F(Conv2dDevice, EqualsTheCpuInEveryType) {
       compare(c, dtype, false);
 }
 
+// Both gradients with tiles of side 128, and the forward pass once more.
+TEST_F(Conv2dDevice, LargeTiles) {
+  NoGradGuard off;
+  compare({{1, 131, 130, 128}, {8, 1, 1, 128}, {}}, DType::f32, false);
+  compare({{1, 67, 66, 128}, {4, 3, 3, 128}, {.stride = 2, .padding = 1}}, DType::f32, false);
+  compare({{1, 3, 5, 1536}, {1408, 1, 1, 1536}, {}}, DType::f32, false);
+}
+
 TEST_F(Conv2dDevice, NeedsNoAlignment) {
   NoGradGuard off;
   for (const Geometry& c : geometries())
