@@ -96,8 +96,9 @@ __device__ __forceinline__ void map_group(uint32_t group, const MapLayout<1 + si
   *reinterpret_cast<Pack<Out, kVector>*>(y + offset[0]) = out;
 }
 
+// One block per multiprocessor is asked for, or ptxas would rather spill than pass 64 registers.
 template <int kVector, class F, class Out, class... In>
-__global__ void __launch_bounds__(kMapBlock)
+__global__ void __launch_bounds__(kMapBlock, 1)
     map_kernel(uint32_t groups, MapLayout<1 + sizeof...(In)> at, F f, Out* y, const In*... x) {
   const uint32_t step = gridDim.x * blockDim.x;
   for (uint32_t g = blockIdx.x * blockDim.x + threadIdx.x; g < groups; g += step)

@@ -51,6 +51,25 @@ __device__ __forceinline__ T block_reduce(T v, const Op& op, T* scratch) {
   return v;
 }
 
+/// op over groups of `width` neighbouring threads (a power of two, at most the block's size) of a
+/// one-dimensional block of whole warps, in every thread; the same bits in all of them where op is
+/// commutative. scratch: one T per warp in shared memory, free again when this returns. Every
+/// thread of the block calls it.
+template <class T, class Op>
+__device__ __forceinline__ T group_reduce(T v, int width, const Op& op, T* scratch) {
+  for (int mask = (width < 32 ? width : 32) / 2; mask > 0; mask /= 2)
+    v = op(v, shuffle_xor(v, mask));
+  if (width <= 32) return v;
+  const int warp = static_cast<int>(threadIdx.x) / 32, warps = width / 32;
+  const int first = warp - warp % warps;
+  if (threadIdx.x % 32 == 0) scratch[warp] = v;
+  __syncthreads();
+  v = scratch[first];
+  for (int i = 1; i < warps; ++i) v = op(v, scratch[first + i]);
+  __syncthreads();
+  return v;
+}
+
 struct SumOp {
   template <class T>
   TESSERA_HD T operator()(T a, T b) const {

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <type_traits>
 #include <vector>
 
+#include "ops/reduce/reducers.h"
 #include "tensor/strided_loop.h"
 #include "tensor/view.h"
 
@@ -24,33 +24,8 @@ struct ReducePlan {
 /// the kept axes, are (batch, outputs).
 ReducePlan plan_reduction(const Tensor& x, const Shape& y_shape);
 
-// A reducer combines elements in two stages: runs of elements in a cheap `Lane`, many at once, and
-// the runs in a `Wide`:
-//   using Lane, Wide;
-//   Lane lane() const;  Wide wide() const;                 identities
-//   void step(Lane&, compute_t<T> v, int64_t output) const adds an element of the given output
-//   void merge(Wide&, Wide) const                          a Lane converts to Wide
-//   Out  finish(Wide) const
-// How elements are grouped depends on the plan alone, so results do not depend on the threads.
-
-/// Floating elements are combined in their compute type, integers and bool in i64.
-template <class T>
-using lane_t = std::conditional_t<is_floating(dtype_of<T>()), compute_t<T>, int64_t>;
-/// What the lanes of a sum are added in.
-template <class T>
-using wide_t = std::conditional_t<is_floating(dtype_of<T>()), double, int64_t>;
-
-/// sum of v.
-template <class T, class Result>
-struct SumReducer {
-  using Lane = lane_t<T>;
-  using Wide = wide_t<T>;
-  Lane lane() const { return Lane(0); }
-  Wide wide() const { return Wide(0); }
-  void step(Lane& a, compute_t<T> v, int64_t) const { a += static_cast<Lane>(v); }
-  void merge(Wide& a, Wide b) const { a += b; }
-  Result finish(Wide a) const { return static_cast<Result>(a); }
-};
+// Reducers: see ops/reduce/reducers.h. How elements are grouped depends on the plan alone, so
+// results do not depend on the threads.
 
 namespace detail {
 

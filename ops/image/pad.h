@@ -4,7 +4,7 @@
 
 namespace tessera {
 
-/// Pixels added at each side of an image; none may be negative.
+/// Pixels added at each side of an image.
 struct ImagePad {
   int64_t left = 0, right = 0, top = 0, bottom = 0;
 };

@@ -19,6 +19,17 @@ Tensor nonzero_flat_cpu(const Tensor& x) {
   return from_vector(found);
 }
 
+void unravel_cpu(const Tensor& positions, const Shape& shape, Tensor& coordinates) {
+  const int64_t* at = positions.data<int64_t>();
+  int64_t* out = coordinates.data<int64_t>();
+  const int rank = shape.rank();
+  for (int64_t i = 0, n = positions.numel(); i < n; ++i)
+    for (int64_t d = rank - 1, rest = at[i]; d >= 0; --d) {
+      out[i * rank + d] = rest % shape[static_cast<int>(d)];
+      rest /= shape[static_cast<int>(d)];
+    }
+}
+
 void one_hot_cpu(const Tensor& index, int64_t classes, Tensor& y) {
   index::check_index_range(index, classes, "one_hot");
   const int64_t* at = index.data<int64_t>();
@@ -32,9 +43,11 @@ void one_hot_cpu(const Tensor& index, int64_t classes, Tensor& y) {
 
 namespace kernel {
 constinit KernelSlot<Tensor(const Tensor&)> nonzero_flat{"nonzero_flat"};
+constinit KernelSlot<void(const Tensor&, const Shape&, Tensor&)> unravel{"unravel"};
 constinit KernelSlot<void(const Tensor&, int64_t, Tensor&)> one_hot{"one_hot"};
 }  // namespace kernel
 TESSERA_KERNEL(nonzero_flat, cpu, nonzero_flat_cpu);
+TESSERA_KERNEL(unravel, cpu, unravel_cpu);
 TESSERA_KERNEL(one_hot, cpu, one_hot_cpu);
 
 Tensor nonzero_flat(const Tensor& x) {
@@ -42,13 +55,10 @@ Tensor nonzero_flat(const Tensor& x) {
 }
 
 Tensor nonzero(const Tensor& x) {
-  const std::vector<int64_t> flat = nonzero_flat(x).to_vector<int64_t>();
-  const Strides step = contiguous_strides(x.shape());
-  std::vector<int64_t> coordinates;
-  coordinates.reserve(flat.size() * x.shape().size());
-  for (int64_t i : flat)
-    for (int d = 0; d < x.rank(); ++d) coordinates.push_back(i / step[d] % x.shape()[d]);
-  return from_vector(coordinates, {static_cast<int64_t>(flat.size()), x.rank()}, x.device());
+  const Tensor flat = nonzero_flat(x);
+  Tensor coordinates = empty({flat.numel(), x.rank()}, DType::i64, x.device());
+  kernel::unravel(x.device(), flat, x.shape(), coordinates);
+  return coordinates;
 }
 
 Tensor masked_select(const Tensor& x, const Tensor& mask) {

@@ -22,6 +22,9 @@ Tensor one_hot(const Tensor& index, int64_t classes, DType dtype = DType::f32);
 namespace kernel {
 /// Returns the i64 positions of non-zero elements of a contiguous tensor.
 extern KernelSlot<Tensor(const Tensor& x)> nonzero_flat;
+/// coordinates, i64 (count, rank), of i64 positions (count) in a flattened tensor of `shape`; both
+/// contiguous.
+extern KernelSlot<void(const Tensor& positions, const Shape& shape, Tensor& coordinates)> unravel;
 /// y is zero on entry, contiguous.
 extern KernelSlot<void(const Tensor& index, int64_t classes, Tensor& y)> one_hot;
 }  // namespace kernel

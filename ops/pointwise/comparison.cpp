@@ -3,26 +3,30 @@
 #include <cmath>
 
 #include "ops/cpu/map.h"
+#include "ops/pointwise/comparison_formulas.h"
 
 namespace tessera {
 namespace {
 
-// Calls fn with the comparison as a functor.
+// Calls fn with the comparison as a functor of its own, whose loop is vectorised.
 template <class Fn>
 void with_comparison(Comparison op, Fn&& fn) {
+  const auto call = [&]<Comparison kOp>() {
+    fn([](auto a, auto b) { return math::compares(kOp, a, b); });
+  };
   switch (op) {
     case Comparison::eq:
-      return fn([](auto a, auto b) { return a == b; });
+      return call.template operator()<Comparison::eq>();
     case Comparison::ne:
-      return fn([](auto a, auto b) { return a != b; });
+      return call.template operator()<Comparison::ne>();
     case Comparison::lt:
-      return fn([](auto a, auto b) { return a < b; });
+      return call.template operator()<Comparison::lt>();
     case Comparison::le:
-      return fn([](auto a, auto b) { return a <= b; });
+      return call.template operator()<Comparison::le>();
     case Comparison::gt:
-      return fn([](auto a, auto b) { return a > b; });
+      return call.template operator()<Comparison::gt>();
     case Comparison::ge:
-      return fn([](auto a, auto b) { return a >= b; });
+      return call.template operator()<Comparison::ge>();
   }
 }
 
@@ -52,28 +56,34 @@ void compare_scalar_cpu(const Tensor& x, double s, Comparison op, Tensor& y) {
 }
 
 void logic_cpu(const Tensor& a, const Tensor& b, Logic op, Tensor& y) {
-  const auto run = [&](auto f) { cpu::map<bool, bool, bool>(y, f, a, b); };
+  const auto run = [&]<Logic kOp>() {
+    cpu::map<bool, bool, bool>(
+        y, [](bool p, bool q) { return math::combines(kOp, p, q); }, a, b);
+  };
   switch (op) {
     case Logic::logical_and:
-      return run([](bool p, bool q) { return p & q; });
+      return run.template operator()<Logic::logical_and>();
     case Logic::logical_or:
-      return run([](bool p, bool q) { return p | q; });
+      return run.template operator()<Logic::logical_or>();
     case Logic::logical_xor:
-      return run([](bool p, bool q) { return p != q; });
+      return run.template operator()<Logic::logical_xor>();
   }
 }
 
 void classify_cpu(const Tensor& x, FloatClass which, Tensor& y) {
   dispatch_floating(x.dtype(), "isnan", [&]<class T>() {
     using C = compute_t<T>;
-    const auto run = [&](auto f) { cpu::map<bool, T>(y, f, x); };
+    const auto run = [&]<FloatClass kWhich>() {
+      cpu::map<bool, T>(
+          y, [](C v) { return math::belongs(kWhich, v); }, x);
+    };
     switch (which) {
       case FloatClass::nan:
-        return run([](C v) { return v != v; });
+        return run.template operator()<FloatClass::nan>();
       case FloatClass::inf:
-        return run([](C v) { return std::fabs(v) == static_cast<C>(INFINITY); });
+        return run.template operator()<FloatClass::inf>();
       case FloatClass::finite:
-        return run([](C v) { return std::fabs(v) < static_cast<C>(INFINITY); });
+        return run.template operator()<FloatClass::finite>();
     }
   });
 }

@@ -18,11 +18,8 @@ void extremum_cpu(const Tensor& a, const Tensor& b, Tensor& y) {
 }
 
 void share_of_larger_cpu(const Tensor& a, const Tensor& b, Tensor& y) {
-  dispatch_floating(y.dtype(), "maximum", [&]<class T>() {
-    using C = compute_t<T>;
-    cpu::map<T, T, T>(
-        y, [](C p, C q) { return p > q ? C(1) : (p == q ? C(0.5) : C(0)); }, a, b);
-  });
+  dispatch_floating(y.dtype(), "maximum",
+                    [&]<class T>() { cpu::map<T, T, T>(y, math::ShareOfLarger{}, a, b); });
 }
 
 // Piecewise constant in a and b, so it is not recorded.

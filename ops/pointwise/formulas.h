@@ -47,6 +47,13 @@ C scalar_as(double v) {
     return static_cast<C>(static_cast<int64_t>(v));
 }
 
+/// a or b.
+struct Select {
+  template <class T>
+  TESSERA_HD T operator()(bool condition, T a, T b) const {
+    return condition ? a : b;
+  }
+};
 /// p * x + q * y.
 template <class S>
 struct Axpby {

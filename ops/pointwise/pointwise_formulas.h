@@ -222,5 +222,12 @@ struct Maximum {
     return a > b || a != a ? a : b;
   }
 };
+/// The part of the gradient of Maximum that a gets.
+struct ShareOfLarger {
+  template <class T>
+  TESSERA_HD T operator()(T a, T b) const {
+    return a > b ? T(1) : (a == b ? T(0.5) : T(0));
+  }
+};
 
 }  // namespace tessera::math

@@ -3,17 +3,15 @@
 #include "autograd/apply.h"
 #include "ops/cpu/map.h"
 #include "ops/pointwise/arithmetic.h"
+#include "ops/pointwise/formulas.h"
 #include "ops/reduce/sum.h"
 
 namespace tessera {
 namespace {
 
 void where_cpu(const Tensor& condition, const Tensor& a, const Tensor& b, Tensor& y) {
-  dispatch_all(y.dtype(), "where", [&]<class T>() {
-    using C = compute_t<T>;
-    cpu::map<T, bool, T, T>(
-        y, [](bool c, C p, C q) { return c ? p : q; }, condition, a, b);
-  });
+  dispatch_all(y.dtype(), "where",
+               [&]<class T>() { cpu::map<T, bool, T, T>(y, math::Select{}, condition, a, b); });
 }
 
 struct WhereOp {

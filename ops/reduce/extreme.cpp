@@ -1,7 +1,5 @@
 #include "ops/reduce/extreme.h"
 
-#include <limits>
-
 #include "autograd/apply.h"
 #include "ops/cpu/reduce.h"
 #include "ops/index/view.h"
@@ -13,29 +11,11 @@
 namespace tessera {
 namespace {
 
-template <class T, bool kLargest>
-struct ExtremeReducer {
-  using Lane = compute_t<T>;
-  using Wide = compute_t<T>;
-  Lane lane() const {
-    using L = std::numeric_limits<Lane>;
-    if constexpr (L::has_infinity) return kLargest ? -L::infinity() : L::infinity();
-    return kLargest ? L::lowest() : L::max();
-  }
-  Wide wide() const { return lane(); }
-  void step(Lane& a, Lane v, int64_t) const {
-    // NaN replaces anything and is replaced by NaN only.
-    const bool better = kLargest ? v > a : v < a;
-    a = (better | (v != v)) ? v : a;
-  }
-  void merge(Wide& a, Wide b) const { step(a, b, 0); }
-  T finish(Wide a) const { return static_cast<T>(a); }
-};
-
 template <bool kLargest>
 void extreme_cpu(const Tensor& x, Tensor& y) {
   dispatch_number(x.dtype(), "amax", [&]<class T>() {
-    cpu::reduce<T>(cpu::plan_reduction(x, y.shape()), ExtremeReducer<T, kLargest>{}, y.data<T>());
+    cpu::reduce<T>(cpu::plan_reduction(x, y.shape()), reducers::Extreme<T, kLargest>{},
+                   y.data<T>());
   });
 }
 

@@ -24,23 +24,21 @@ void check_floating(const Tensor& x, std::string_view op) {
                 " of shape ", x.shape(), "; convert it with cast()");
 }
 
-// sum (v - centre)^2 / divisor, the square root of it when kRoot.
-template <class T, bool kRoot>
-struct SquareReducer {
+// sum (v - centre)^2 / divisor.
+template <class T>
+struct VarianceReducer {
   using Lane = double;
   using Wide = double;
-  const double* centre;  // per output, or null for 0
+  const double* centre;  // per output
   double divisor;
   double lane() const { return 0; }
   double wide() const { return 0; }
   void step(double& a, compute_t<T> v, int64_t output) const {
-    const double d = kRoot ? static_cast<double>(v) : static_cast<double>(v) - centre[output];
+    const double d = static_cast<double>(v) - centre[output];
     a += d * d;
   }
   void merge(double& a, double b) const { a += b; }
-  T finish(double a) const {
-    return static_cast<T>(static_cast<compute_t<T>>(kRoot ? std::sqrt(a) : a / divisor));
-  }
+  T finish(double a) const { return static_cast<T>(static_cast<compute_t<T>>(a / divisor)); }
 };
 
 void var_cpu(const Tensor& x, double divisor, Tensor& y) {
@@ -48,17 +46,16 @@ void var_cpu(const Tensor& x, double divisor, Tensor& y) {
   dispatch_floating(x.dtype(), "var", [&]<class T>() {
     const cpu::ReducePlan plan = cpu::plan_reduction(x, y.shape());
     std::vector<double> centre(static_cast<size_t>(y.numel()));
-    cpu::reduce<T>(plan, cpu::SumReducer<T, double>{}, centre.data());
+    cpu::reduce<T>(plan, reducers::Sum<T, double>{}, centre.data());
     for (double& c : centre) c /= static_cast<double>(plan.length);
-    cpu::reduce<T>(plan, SquareReducer<T, false>{centre.data(), divisor}, y.data<T>());
+    cpu::reduce<T>(plan, VarianceReducer<T>{centre.data(), divisor}, y.data<T>());
   });
 }
 
 void norm2_cpu(const Tensor& x, Tensor& y) {
   if (x.numel() == 0) return kernel::fill(kCpu, y, 0.0);
   dispatch_floating(x.dtype(), "norm", [&]<class T>() {
-    cpu::reduce<T>(cpu::plan_reduction(x, y.shape()), SquareReducer<T, true>{nullptr, 1.0},
-                   y.data<T>());
+    cpu::reduce<T>(cpu::plan_reduction(x, y.shape()), reducers::Norm2<T>{}, y.data<T>());
   });
 }
 

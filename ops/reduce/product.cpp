@@ -21,17 +21,6 @@ namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
-template <class T>
-struct ProductReducer {
-  using Lane = double;
-  using Wide = double;
-  double lane() const { return 1; }
-  double wide() const { return 1; }
-  void step(double& a, compute_t<T> v, int64_t) const { a *= static_cast<double>(v); }
-  void merge(double& a, double b) const { a *= b; }
-  T finish(double a) const { return static_cast<T>(static_cast<compute_t<T>>(a)); }
-};
-
 // sum exp(v - shift[output]).
 template <class T>
 struct ExpSumReducer {
@@ -45,26 +34,15 @@ struct ExpSumReducer {
   double finish(Wide a) const { return a; }
 };
 
-template <class T>
-struct CountReducer {
-  using Lane = int64_t;
-  using Wide = int64_t;
-  int64_t lane() const { return 0; }
-  int64_t wide() const { return 0; }
-  void step(int64_t& a, compute_t<T> v, int64_t) const { a += v != compute_t<T>(0); }
-  void merge(int64_t& a, int64_t b) const { a += b; }
-  int64_t finish(int64_t a) const { return a; }
-};
-
 void prod_cpu(const Tensor& x, Tensor& y) {
   dispatch_floating(x.dtype(), "prod", [&]<class T>() {
-    cpu::reduce<T>(cpu::plan_reduction(x, y.shape()), ProductReducer<T>{}, y.data<T>());
+    cpu::reduce<T>(cpu::plan_reduction(x, y.shape()), reducers::Product<T>{}, y.data<T>());
   });
 }
 
 void count_nonzero_cpu(const Tensor& x, Tensor& y) {
   dispatch_all(x.dtype(), "count_nonzero", [&]<class T>() {
-    cpu::reduce<T>(cpu::plan_reduction(x, y.shape()), CountReducer<T>{}, y.data<int64_t>());
+    cpu::reduce<T>(cpu::plan_reduction(x, y.shape()), reducers::Count<T>{}, y.data<int64_t>());
   });
 }
 

@@ -9,7 +9,7 @@ namespace {
 
 template <class T, class Out>
 void sum_typed(const Tensor& x, Tensor& y) {
-  cpu::reduce<T>(cpu::plan_reduction(x, y.shape()), cpu::SumReducer<T, Out>{}, y.data<Out>());
+  cpu::reduce<T>(cpu::plan_reduction(x, y.shape()), reducers::Sum<T, Out>{}, y.data<Out>());
 }
 
 void sum_cpu(const Tensor& x, Tensor& y) {
