@@ -26,6 +26,7 @@ const std::vector<Rule>& rules() {
       {"tensor/allocator.cpp", {"tensor"}, {kPosix, "sanitizer/asan_interface.h"}},
       {"tensor/cuda_plugin.cpp", {"tensor"}, {kPosix, "dlfcn.h"}},
       {"tensor/parallel.cpp", {"tensor"}, {kPosix, "omp.h"}},
+      {"tensor/stream.h", {"tensor"}, {"immintrin.h"}},
       {"autograd", {"autograd", "tensor"}, {}},
       {"cuda", {"cuda", "tensor"}, {"cuda.h", "cuda_runtime.h", "mma.h"}},
       {"cuda/library", {"cuda", "tensor"}, {"cublas_v2.h", "cudnn.h", "dlfcn.h"}},
