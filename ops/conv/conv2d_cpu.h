@@ -58,6 +58,16 @@ bool pays(const ConvShape& s);
 void weight_grad(const ConvShape& s, const float* g, const float* x, float* gw);
 }  // namespace unfolded
 
+/// The gradient of the image in f32, for ungrouped filters not dilated along a row: a product whose
+/// rows, one per output pixel, are added to the image. Meant for images of few channels.
+/// Deterministic for any number of threads.
+namespace scattered {
+bool applies(const ConvShape& s);
+/// Whether it is expected to be faster than oneDNN's.
+bool pays(const ConvShape& s);
+void input_grad(const ConvShape& s, const float* g, const float* w, float* gx);
+}  // namespace scattered
+
 #if !defined(TESSERA_REFERENCE)
 /// oneDNN in f32. Primitives are cached by shape and thread count, filters in oneDNN's own layout
 /// (ops/cpu/onednn.h). Images are used as they are.
