@@ -1,4 +1,4 @@
-#include "tests/cuda/fake_runtime.h"
+#include "tests/cuda/allocator/fake_runtime.h"
 
 #include <cstdlib>
 #include <map>

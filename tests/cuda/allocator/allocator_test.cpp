@@ -8,7 +8,7 @@
 #include <random>
 
 #include "tensor/error.h"
-#include "tests/cuda/fake_runtime.h"
+#include "tests/cuda/allocator/fake_runtime.h"
 
 namespace tessera::cuda::testing {
 namespace {
