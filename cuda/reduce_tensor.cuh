@@ -38,11 +38,21 @@ constexpr int reduce_vector(size_t state, int budget) {
 }
 // Rows keep a lane per element, columns a lane and a sum.
 template <class T, class R>
-inline constexpr int kRowVector = reduce_vector<T>(sizeof(typename R::Lane), 32);
+inline constexpr int kRowVector = reduce_vector<T>(sizeof(typename R::Lane), 64);
 template <class T, class R>
 inline constexpr int kColumnVector = reduce_vector<T>(sizeof(typename R::Lane) +
                                                           sizeof(typename R::Wide),
                                                       96);
+
+// The result of an output. Reducers that do more with it than write it to y have emit().
+template <class Out, class R>
+__device__ __forceinline__ void reduce_emit(const R& r, const typename R::Wide& w, int64_t output,
+                                            Out* y) {
+  if constexpr (requires { r.emit(w, output); })
+    r.emit(w, output);
+  else
+    y[output] = r.finish(w);
+}
 
 /// Where a kernel leaves what it combined: the results, or with several pieces (pieces, outputs)
 /// for merge_pieces.
@@ -57,7 +67,7 @@ struct ReduceResult {
     if (partial)
       partial[int64_t{blockIdx.y} * outputs + output] = w;
     else
-      y[output] = r.finish(w);
+      reduce_emit(r, w, output, y);
   }
 };
 
@@ -122,7 +132,7 @@ __device__ __forceinline__ typename R::Wide reduce_packs(const T* p, const Reduc
 // combined. Where that is the only one its last `rest` elements, fewer than a pack, go to the last
 // piece. Any number of outputs: blocks stride over them.
 template <int kVector, class T, class Out, class R>
-__global__ void __launch_bounds__(kReduceBlock, 3)
+__global__ void __launch_bounds__(kReduceBlock, 1)
     reduce_rows(const T* x, ReduceAxes kept, ReduceAxes reduced, int rest, int group, int64_t piece,
                 R r, ReduceResult<Out, R> result) {
   using Wide = typename R::Wide;
@@ -191,7 +201,7 @@ __device__ __forceinline__ void reduce_column_packs(const T* p, const ReduceAxes
 // out_step apart in y, of the blockIdx.y-th piece of `piece` rows. The threads behind one another
 // are merged by halves. Any number of packs of outputs: blocks stride over them.
 template <int kVector, class T, class Out, class R>
-__global__ void __launch_bounds__(kReduceBlock, 3)
+__global__ void __launch_bounds__(kReduceBlock, 1)
     reduce_columns(const T* x, ReduceAxes kept, ReduceAxes reduced, int64_t out_step, int width,
                    int64_t piece, R r, ReduceResult<Out, R> result) {
   using Wide = typename R::Wide;
@@ -234,7 +244,7 @@ __global__ void __launch_bounds__(kReduceBlock, 3)
 
 // `group` neighbouring threads (a power of two) merge one output's pieces.
 template <class Out, class R>
-__global__ void __launch_bounds__(kReduceBlock, 3)
+__global__ void __launch_bounds__(kReduceBlock, 1)
     merge_pieces(const typename R::Wide* partial, int64_t pieces, int64_t outputs, int group, R r,
                  Out* y) {
   using Wide = typename R::Wide;
@@ -247,7 +257,7 @@ __global__ void __launch_bounds__(kReduceBlock, 3)
     if (output < outputs)
       for (int64_t i = lane; i < pieces; i += group) r.merge(total, partial[i * outputs + output]);
     total = group_reduce(total, group, ReduceMerge<R>{r}, scratch);
-    if (lane == 0 && output < outputs) y[output] = r.finish(total);
+    if (lane == 0 && output < outputs) reduce_emit(r, total, output, y);
   }
 }
 
