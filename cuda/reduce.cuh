@@ -52,18 +52,20 @@ __device__ __forceinline__ T block_reduce(T v, const Op& op, T* scratch) {
 }
 
 /// op over groups of `width` neighbouring threads (a power of two, at most the block's size) of a
-/// one-dimensional block of whole warps; the result is right in the first thread of each group.
-/// scratch: one T per warp in shared memory, free again when this returns. Every thread of the
-/// block calls it.
+/// one-dimensional block of whole warps, in every thread; the same bits in all of them where op is
+/// commutative. scratch: one T per warp in shared memory, free again when this returns. Every
+/// thread of the block calls it.
 template <class T, class Op>
 __device__ __forceinline__ T group_reduce(T v, int width, const Op& op, T* scratch) {
   for (int mask = (width < 32 ? width : 32) / 2; mask > 0; mask /= 2)
     v = op(v, shuffle_xor(v, mask));
   if (width <= 32) return v;
-  if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = v;
+  const int warp = static_cast<int>(threadIdx.x) / 32, warps = width / 32;
+  const int first = warp - warp % warps;
+  if (threadIdx.x % 32 == 0) scratch[warp] = v;
   __syncthreads();
-  if (threadIdx.x % static_cast<unsigned>(width) == 0)
-    for (int i = 1; i < width / 32; ++i) v = op(v, scratch[threadIdx.x / 32 + i]);
+  v = scratch[first];
+  for (int i = 1; i < warps; ++i) v = op(v, scratch[first + i]);
   __syncthreads();
   return v;
 }

@@ -38,7 +38,7 @@ constexpr int reduce_vector(size_t state, int budget) {
 }
 // Rows keep a lane per element, columns a lane and a sum.
 template <class T, class R>
-inline constexpr int kRowVector = reduce_vector<T>(sizeof(typename R::Lane), 32);
+inline constexpr int kRowVector = reduce_vector<T>(sizeof(typename R::Lane), 64);
 template <class T, class R>
 inline constexpr int kColumnVector = reduce_vector<T>(sizeof(typename R::Lane) +
                                                           sizeof(typename R::Wide),
@@ -122,7 +122,7 @@ __device__ __forceinline__ typename R::Wide reduce_packs(const T* p, const Reduc
 // combined. Where that is the only one its last `rest` elements, fewer than a pack, go to the last
 // piece. Any number of outputs: blocks stride over them.
 template <int kVector, class T, class Out, class R>
-__global__ void __launch_bounds__(kReduceBlock, 3)
+__global__ void __launch_bounds__(kReduceBlock, 1)
     reduce_rows(const T* x, ReduceAxes kept, ReduceAxes reduced, int rest, int group, int64_t piece,
                 R r, ReduceResult<Out, R> result) {
   using Wide = typename R::Wide;
@@ -186,12 +186,35 @@ __device__ __forceinline__ void reduce_column_packs(const T* p, const ReduceAxes
   }
 }
 
+// Merges the totals of the threads behind one another, `rows` of `width` each (powers of two that
+// make the block), by halves into those of row 0. Every thread of the block calls it; scratch is
+// free again when it returns.
+template <int kVector, class R, class Wide>
+__device__ __forceinline__ void merge_block_rows(const R& r, Wide (&total)[kVector], int row,
+                                                 int rows, int width,
+                                                 Wide (&scratch)[kVector][kReduceBlock / 2]) {
+  const int column = static_cast<int>(threadIdx.x) % width;
+  for (int half = rows / 2; half > 0; half /= 2) {
+    const int slot = (row < half ? row : row - half) * width + column;
+    if (row >= half && row < 2 * half) {
+      TESSERA_UNROLL
+      for (int k = 0; k < kVector; ++k) scratch[k][slot] = total[k];
+    }
+    __syncthreads();
+    if (row < half) {
+      TESSERA_UNROLL
+      for (int k = 0; k < kVector; ++k) r.merge(total[k], scratch[k][slot]);
+    }
+    __syncthreads();
+  }
+}
+
 // Blocks of 256 threads, `width` neighbouring ones (a power of two) side by side and the others
 // behind one another: a thread combines every (256 / width)-th row of kVector neighbouring outputs,
 // out_step apart in y, of the blockIdx.y-th piece of `piece` rows. The threads behind one another
 // are merged by halves. Any number of packs of outputs: blocks stride over them.
 template <int kVector, class T, class Out, class R>
-__global__ void __launch_bounds__(kReduceBlock, 3)
+__global__ void __launch_bounds__(kReduceBlock, 1)
     reduce_columns(const T* x, ReduceAxes kept, ReduceAxes reduced, int64_t out_step, int width,
                    int64_t piece, R r, ReduceResult<Out, R> result) {
   using Wide = typename R::Wide;
@@ -212,19 +235,7 @@ __global__ void __launch_bounds__(kReduceBlock, 3)
       reduce_column_packs<kVector>(x + at, reduced, begin + row, end, rows, r, output, out_step,
                                    total);
     }
-    for (int half = rows / 2; half > 0; half /= 2) {
-      const int slot = (row < half ? row : row - half) * width + column;
-      if (row >= half && row < 2 * half) {
-        TESSERA_UNROLL
-        for (int k = 0; k < kVector; ++k) scratch[k][slot] = total[k];
-      }
-      __syncthreads();
-      if (row < half) {
-        TESSERA_UNROLL
-        for (int k = 0; k < kVector; ++k) r.merge(total[k], scratch[k][slot]);
-      }
-      __syncthreads();
-    }
+    merge_block_rows(r, total, row, rows, width, scratch);
     if (row == 0 && inside) {
       TESSERA_UNROLL
       for (int k = 0; k < kVector; ++k) result.store(r, total[k], output + k * out_step);
@@ -234,7 +245,7 @@ __global__ void __launch_bounds__(kReduceBlock, 3)
 
 // `group` neighbouring threads (a power of two) merge one output's pieces.
 template <class Out, class R>
-__global__ void __launch_bounds__(kReduceBlock, 3)
+__global__ void __launch_bounds__(kReduceBlock, 1)
     merge_pieces(const typename R::Wide* partial, int64_t pieces, int64_t outputs, int group, R r,
                  Out* y) {
   using Wide = typename R::Wide;
@@ -298,15 +309,20 @@ void launch_rows(const Tensor& x, const ReduceView& v, const R& r, Out* y) {
                    x.device(), y, pass);
 }
 
+// How many threads stand side by side: rows as deep as they keep threads busy, but whole sectors
+// side by side.
+inline int column_width(int64_t packs, int64_t rows) {
+  int width = kReduceBlock;
+  while (width > 1 && (width / 2 >= packs || (width > 32 && kReduceBlock / width < rows / 2)))
+    width /= 2;
+  return width;
+}
+
 template <int kVector, class T, class Out, class R>
 void launch_columns(const Tensor& x, const ReduceView& v, const R& r, Out* y) {
   const ReduceAxes kept = in_packs(v.kept, kVector), reduced = in_packs(v.reduced, 1);
   const int64_t out_step = v.kept.out[v.kept.rank - 1], outputs = v.kept.count;
-  // Rows as deep as they keep threads busy, but whole sectors side by side.
-  int width = kReduceBlock;
-  while (width > 1 &&
-         (width > kept.count || (width > 32 && kReduceBlock / width < reduced.count / 2)))
-    width /= 2;
+  const int width = column_width(kept.count, reduced.count);
   const int64_t blocks = ceil_div(kept.count, width), rows = kReduceBlock / width;
   const auto pass = [&](unsigned pieces, int64_t piece, typename R::Wide* partial) {
     launch(reduce_columns<kVector, T, Out, R>,

@@ -14,31 +14,24 @@
 namespace tessera {
 namespace {
 
-std::vector<double> weights_of(const ClassTargets& t, int64_t classes) {
-  if (t.weight.defined()) return t.weight.to_vector<double>();
-  return std::vector<double>(static_cast<size_t>(classes), 1.0);
-}
-
 // Throws where the indices or weights were overwritten since forward saved them at `first`.
 ClassTargets unchanged(const ClassTargets& t, const Ctx& ctx, int first) {
   return {ctx.saved(first), ctx.saved(first + 1), t.smoothing, t.ignore};
 }
 
+// The rows that count, (rows), as 1 and 0 in `dtype`.
+Tensor counted(const ClassTargets& t, DType dtype) {
+  return view::to(ne(t.index, static_cast<double>(t.ignore)), dtype);
+}
+
 // The distributions q, (rows, classes), as a constant like `like`.
 Tensor dense_targets(const ClassTargets& t, const Tensor& like) {
   const int64_t rows = like.size(0), classes = like.size(1);
-  const std::vector<double> weight = weights_of(t, classes);
-  const std::vector<int64_t> index = t.index.to_vector<int64_t>();
-  std::vector<double> q(static_cast<size_t>(rows * classes));
-  for (int64_t r = 0; r < rows; ++r) {
-    const int64_t target = index[static_cast<size_t>(r)];
-    if (target == t.ignore) continue;
-    double* row = q.data() + r * classes;
-    for (int64_t c = 0; c < classes; ++c)
-      row[c] = t.smoothing / static_cast<double>(classes) * weight[static_cast<size_t>(c)];
-    row[target] += (1 - t.smoothing) * weight[static_cast<size_t>(target)];
-  }
-  return view::to(view::to(from_vector(q, like.shape()), like.dtype()), like.device());
+  const Tensor every = view::reshape(arange(classes, DType::i64, like.device()), {1, classes});
+  const Tensor hits = view::to(eq(view::reshape(t.index, {rows, 1}), every), like.dtype());
+  const Tensor q = affine(hits, 1 - t.smoothing, t.smoothing / static_cast<double>(classes)) *
+                   view::reshape(counted(t, like.dtype()), {rows, 1});
+  return t.weight.defined() ? q * view::to(t.weight, like.dtype()) : q;
 }
 
 struct CrossEntropyBackward {
@@ -80,6 +73,11 @@ struct CrossEntropy {
   }
 };
 
+void check_device(const Tensor& x, const Tensor& t, const char* what, std::string_view op) {
+  TESSERA_CHECK(DeviceError, t.device() == x.device(), op, ": input on ", x.device(), ", ", what,
+                " on ", t.device());
+}
+
 void check_logits(const Tensor& x, const Tensor& weight, std::string_view op) {
   TESSERA_CHECK(DTypeError, is_floating(x.dtype()), op, ": needs a floating dtype, got ",
                 x.dtype());
@@ -90,6 +88,7 @@ void check_logits(const Tensor& x, const Tensor& weight, std::string_view op) {
                 " does not fit the classes of input ", x.shape());
   TESSERA_CHECK(DTypeError, is_floating(weight.dtype()), op, ": weight must be floating, got ",
                 weight.dtype());
+  check_device(x, weight, "weight", op);
 }
 
 Shape row_shape(const Tensor& x) {
@@ -98,33 +97,55 @@ Shape row_shape(const Tensor& x) {
   return rows;
 }
 
-// Checks the indices; returns them flat with the weight that a mean divides by.
-std::pair<ClassTargets, double> index_targets(const Tensor& x, const Tensor& targets,
-                                              const Tensor& weight, double smoothing,
-                                              int64_t ignore, std::string_view op) {
+// The indices, flat. On a GPU the kernels check their range.
+ClassTargets index_targets(const Tensor& x, const Tensor& targets, const Tensor& weight,
+                           double smoothing, int64_t ignore, std::string_view op) {
   TESSERA_CHECK(ShapeError, targets.shape() == row_shape(x), op, ": targets ", targets.shape(),
                 " do not fit input ", x.shape(), ", expected ", row_shape(x));
+  check_device(x, targets, "targets", op);
   const int64_t classes = x.size(-1);
-  ClassTargets t{view::reshape(view::contiguous(targets), {targets.numel()}),
-                 weight.defined() ? weight.detach() : weight, smoothing, ignore};
-  const std::vector<double> weights = weights_of(t, classes);
-  const std::vector<int64_t> index = t.index.to_vector<int64_t>();
-  double total = 0;
-  for (size_t i = 0; i < index.size(); ++i) {
-    if (index[i] == ignore) continue;
-    TESSERA_CHECK(ValueError, index[i] >= 0 && index[i] < classes, op, ": target ", index[i],
-                  " at position ", i, " is outside [0, ", classes, ")");
-    total += weights[static_cast<size_t>(index[i])];
-  }
-  return {t, total};
+  const ClassTargets t{view::reshape(view::contiguous(targets), {targets.numel()}),
+                       weight.defined() ? weight.detach() : weight, smoothing, ignore};
+  if (!x.device().is_cpu()) return t;
+  const int64_t* index = t.index.data<int64_t>();
+  for (int64_t i = 0; i < t.index.numel(); ++i)
+    TESSERA_CHECK(ValueError, index[i] == ignore || (index[i] >= 0 && index[i] < classes), op,
+                  ": target ", index[i], " at position ", i, " is outside [0, ", classes, ")");
+  return t;
 }
 
-Tensor finish(const Tensor& rows, const Shape& shape, double total, Reduction reduction) {
+DType wide_dtype(const Tensor& x) { return x.dtype() == DType::f64 ? DType::f64 : DType::f32; }
+
+// The targets, 0 where they are ignored.
+Tensor safe_index(const ClassTargets& t) { return t.index * counted(t, DType::i64); }
+
+// The weight of each row, (rows): that of its target, 0 where it is ignored.
+Tensor row_weights(const ClassTargets& t, DType dtype) {
+  const Tensor rows = counted(t, dtype);
+  if (!t.weight.defined()) return rows;
+  return index_select(view::to(t.weight, dtype), 0, safe_index(t)) * rows;
+}
+
+// What a mean divides by: a number, or a scalar on the GPU that nobody waits for.
+struct Divisor {
+  double number = 1;
+  Tensor scalar = {};
+};
+
+Divisor total_weight(const ClassTargets& t, const Tensor& x) {
+  if (!x.device().is_cpu()) return {.scalar = sum(row_weights(t, wide_dtype(x)))};
+  Divisor total{.number = 0};
+  for (double w : row_weights(t, DType::f64).to_vector<double>()) total.number += w;
+  return total;
+}
+
+Tensor finish(const Tensor& rows, const Shape& shape, const Divisor& divisor, Reduction reduction) {
   if (reduction == Reduction::none) return reshape(rows, shape);
   if (reduction == Reduction::sum) return sum(rows);
   // The sum of half types may overflow where the mean does not.
-  const DType wide = rows.dtype() == DType::f64 ? DType::f64 : DType::f32;
-  return cast(sum(cast(rows, wide)) / total, rows.dtype());
+  const Tensor total = sum(cast(rows, wide_dtype(rows)));
+  const Tensor mean = divisor.scalar.defined() ? total / divisor.scalar : total / divisor.number;
+  return cast(mean, rows.dtype());
 }
 
 Tensor cross_entropy_probabilities(const Tensor& x, const Tensor& t, const CrossEntropyOptions& o) {
@@ -133,11 +154,12 @@ Tensor cross_entropy_probabilities(const Tensor& x, const Tensor& t, const Cross
   TESSERA_CHECK(DTypeError, t.dtype() == x.dtype(),
                 "cross_entropy: targets must be i64 indices or probabilities of the logits' ",
                 x.dtype(), ", got ", t.dtype());
+  check_device(x, t, "targets", "cross_entropy");
   const double classes = static_cast<double>(x.size(-1));
   Tensor q = affine(t, 1 - o.label_smoothing, o.label_smoothing / classes);
   if (o.weight.defined()) q = q * cast(o.weight.detach(), x.dtype());
   const Tensor rows = -sum(q * log_softmax(x, -1), {x.rank() - 1});
-  return finish(rows, rows.shape(), static_cast<double>(rows.numel()), o.reduction);
+  return finish(rows, rows.shape(), {static_cast<double>(rows.numel())}, o.reduction);
 }
 
 }  // namespace
@@ -154,12 +176,13 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets,
   TESSERA_CHECK(ValueError, options.label_smoothing >= 0 && options.label_smoothing <= 1,
                 "cross_entropy: label_smoothing must lie in [0, 1], got ", options.label_smoothing);
   if (targets.dtype() != DType::i64) return cross_entropy_probabilities(logits, targets, options);
-  const auto [t, total] = index_targets(logits, targets, options.weight, options.label_smoothing,
-                                        options.ignore_index, "cross_entropy");
+  const ClassTargets t = index_targets(logits, targets, options.weight, options.label_smoothing,
+                                       options.ignore_index, "cross_entropy");
   const Tensor x = reshape(logits, {targets.numel(), logits.size(-1)});
-  const DType sum_dtype = x.dtype() == DType::f64 ? DType::f64 : DType::f32;
-  const Tensor rows = apply(CrossEntropy{t, empty({targets.numel()}, sum_dtype, x.device())}, x);
-  return finish(rows, targets.shape(), total, options.reduction);
+  const Tensor rows =
+      apply(CrossEntropy{t, empty({targets.numel()}, wide_dtype(x), x.device())}, x);
+  const Divisor divisor = options.reduction == Reduction::mean ? total_weight(t, x) : Divisor();
+  return finish(rows, targets.shape(), divisor, options.reduction);
 }
 
 Tensor nll_loss(const Tensor& log_probabilities, const Tensor& targets,
@@ -167,24 +190,16 @@ Tensor nll_loss(const Tensor& log_probabilities, const Tensor& targets,
   check_logits(log_probabilities, options.weight, "nll_loss");
   TESSERA_CHECK(DTypeError, targets.dtype() == DType::i64, "nll_loss: targets must be i64, got ",
                 targets.dtype());
-  const auto [t, total] = index_targets(log_probabilities, targets, options.weight, 0.0,
-                                        options.ignore_index, "nll_loss");
+  const ClassTargets t = index_targets(log_probabilities, targets, options.weight, 0.0,
+                                       options.ignore_index, "nll_loss");
   const Tensor x = reshape(log_probabilities, {targets.numel(), log_probabilities.size(-1)});
   // Only the target's entry is read: others may be -inf, which times 0 is not 0.
-  const std::vector<double> weight = weights_of(t, x.size(1));
-  std::vector<int64_t> index = t.index.to_vector<int64_t>();
-  std::vector<double> factor(index.size());
-  for (size_t i = 0; i < index.size(); ++i) {
-    if (index[i] == t.ignore)
-      index[i] = 0;
-    else
-      factor[i] = -weight[static_cast<size_t>(index[i])];
-  }
-  const Tensor factors = view::to(view::to(from_vector(factor), x.dtype()), x.device());
-  const Tensor picked = gather(x, 1, from_vector(index, {targets.numel(), 1}, x.device()));
+  const Tensor factors = -row_weights(t, x.dtype());
+  const Tensor picked = gather(x, 1, view::reshape(safe_index(t), {targets.numel(), 1}));
   const Tensor rows = where(eq(factors, 0.0), zeros({}, x.dtype(), x.device()),
                             reshape(picked, {targets.numel()}) * factors);
-  return finish(rows, targets.shape(), total, options.reduction);
+  const Divisor divisor = options.reduction == Reduction::mean ? total_weight(t, x) : Divisor();
+  return finish(rows, targets.shape(), divisor, options.reduction);
 }
 
 }  // namespace tessera

@@ -21,8 +21,9 @@ struct CrossEntropyOptions {
 /// (NaN when there are none). Probabilities t: q_c = weight_c (e / C + (1 - e) t_c), nothing is
 /// ignored, and the mean divides by the number of rows. Differentiable to any order in logits and
 /// in probability targets. With indices, forward and backward are one kernel each that keeps no
-/// probabilities. Throws ShapeError, DTypeError, ValueError (label_smoothing outside [0, 1]; a
-/// target outside [0, C), naming position and value).
+/// probabilities. Throws ShapeError, DTypeError, DeviceError, ValueError (label_smoothing outside
+/// [0, 1]; a target outside [0, C), naming position and value; on a GPU the value alone, and
+/// later).
 Tensor cross_entropy(const Tensor& logits, const Tensor& targets,
                      const CrossEntropyOptions& options = {});
 

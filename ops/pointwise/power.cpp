@@ -89,7 +89,7 @@ void pow_scalar_cpu(const Tensor& x, double exponent, Tensor& y) {
     if (exponent == -0.5)
       return map_power<T>(x, y, [=](C v) { return one / math::sqrt(v + C(0)); });
     const C p = static_cast<C>(exponent);
-    map_power<T>(x, y, [p](C v) { return std::pow(v, p); });
+    map_power<T>(x, y, [p](C v) { return math::pow(v, p); });
   });
 }
 
@@ -97,7 +97,7 @@ void pow_cpu(const Tensor& x, const Tensor& exponent, Tensor& y) {
   dispatch_floating(y.dtype(), "pow", [&]<class T>() {
     using C = compute_t<T>;
     cpu::map<T, T, T>(
-        y, [](C v, C p) { return std::pow(v, p); }, x, exponent);
+        y, [](C v, C p) { return math::pow(v, p); }, x, exponent);
   });
 }
 

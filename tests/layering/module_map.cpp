@@ -24,9 +24,12 @@ const std::vector<Rule>& rules() {
   static const std::vector<Rule> table = {
       {"tensor", {"tensor"}, {kPosix}},
       {"tensor/allocator.cpp", {"tensor"}, {kPosix, "sanitizer/asan_interface.h"}},
+      {"tensor/cuda_plugin.cpp", {"tensor"}, {kPosix, "dlfcn.h"}},
       {"tensor/parallel.cpp", {"tensor"}, {kPosix, "omp.h"}},
+      {"tensor/stream.h", {"tensor"}, {"immintrin.h"}},
       {"autograd", {"autograd", "tensor"}, {}},
-      {"cuda", {"cuda", "tensor"}, {"cuda_runtime.h", "cuda_fp16.h", "cuda_bf16.h"}},
+      {"cuda", {"cuda", "tensor"}, {"cuda.h", "cuda_runtime.h", "mma.h"}},
+      {"cuda/library", {"cuda", "tensor"}, {"cublas_v2.h", "cudnn.h", "dlfcn.h"}},
       {"ops", {"ops", "autograd", "tensor"}, {}},
       {"ops/cpu", {"ops", "autograd", "tensor"}, {"immintrin.h"}},
       {"io", {"io", "tensor"}, {kPosix, "nlohmann/json.hpp", "zip.h", "zlib.h"}},
