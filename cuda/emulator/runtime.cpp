@@ -69,8 +69,7 @@ void raise_fault() {
   emulator::copy_out(&found, fault_record(), sizeof(Fault));
   if (found.taken == 0) return;
   emulator::device_memset(fault_record(), 0, sizeof(Fault));
-  throw ValueError(cat(reinterpret_cast<const char*>(found.op), ": index ", found.value,
-                       " is outside [0, ", found.bound, ")"));
+  throw ValueError(fault_message(found));
 }
 
 Event::Event() = default;

@@ -7,6 +7,7 @@
 
 #include "ops/cpu/vector.h"
 #include "ops/random/random.h"
+#include "ops/random/random_math.h"
 #include "tensor/parallel.h"
 
 namespace tessera::cpu {
@@ -78,10 +79,6 @@ void for_each_word_run(const RandomDraw& draw, int64_t elements, Body&& body) {
   });
 }
 
-/// u < p for u = the upper 24 bits of a word / 2^24, as a comparison of integers: true for words
-/// whose upper 24 bits are below the result.
-inline uint32_t word_threshold(double p) {
-  return static_cast<uint32_t>(std::ceil(std::clamp(p, 0.0, 1.0) * 0x1p24));
-}
+using math::word_threshold;
 
 }  // namespace tessera::cpu
