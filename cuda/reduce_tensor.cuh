@@ -44,16 +44,6 @@ inline constexpr int kColumnVector = reduce_vector<T>(sizeof(typename R::Lane) +
                                                           sizeof(typename R::Wide),
                                                       96);
 
-// The result of an output. Reducers that do more with it than write it to y have emit().
-template <class Out, class R>
-__device__ __forceinline__ void reduce_emit(const R& r, const typename R::Wide& w, int64_t output,
-                                            Out* y) {
-  if constexpr (requires { r.emit(w, output); })
-    r.emit(w, output);
-  else
-    y[output] = r.finish(w);
-}
-
 /// Where a kernel leaves what it combined: the results, or with several pieces (pieces, outputs)
 /// for merge_pieces.
 template <class Out, class R>
@@ -67,7 +57,7 @@ struct ReduceResult {
     if (partial)
       partial[int64_t{blockIdx.y} * outputs + output] = w;
     else
-      reduce_emit(r, w, output, y);
+      y[output] = r.finish(w);
   }
 };
 
@@ -196,6 +186,29 @@ __device__ __forceinline__ void reduce_column_packs(const T* p, const ReduceAxes
   }
 }
 
+// Merges the totals of the threads behind one another, `rows` of `width` each (powers of two that
+// make the block), by halves into those of row 0. Every thread of the block calls it; scratch is
+// free again when it returns.
+template <int kVector, class R, class Wide>
+__device__ __forceinline__ void merge_block_rows(const R& r, Wide (&total)[kVector], int row,
+                                                 int rows, int width,
+                                                 Wide (&scratch)[kVector][kReduceBlock / 2]) {
+  const int column = static_cast<int>(threadIdx.x) % width;
+  for (int half = rows / 2; half > 0; half /= 2) {
+    const int slot = (row < half ? row : row - half) * width + column;
+    if (row >= half && row < 2 * half) {
+      TESSERA_UNROLL
+      for (int k = 0; k < kVector; ++k) scratch[k][slot] = total[k];
+    }
+    __syncthreads();
+    if (row < half) {
+      TESSERA_UNROLL
+      for (int k = 0; k < kVector; ++k) r.merge(total[k], scratch[k][slot]);
+    }
+    __syncthreads();
+  }
+}
+
 // Blocks of 256 threads, `width` neighbouring ones (a power of two) side by side and the others
 // behind one another: a thread combines every (256 / width)-th row of kVector neighbouring outputs,
 // out_step apart in y, of the blockIdx.y-th piece of `piece` rows. The threads behind one another
@@ -222,19 +235,7 @@ __global__ void __launch_bounds__(kReduceBlock, 1)
       reduce_column_packs<kVector>(x + at, reduced, begin + row, end, rows, r, output, out_step,
                                    total);
     }
-    for (int half = rows / 2; half > 0; half /= 2) {
-      const int slot = (row < half ? row : row - half) * width + column;
-      if (row >= half && row < 2 * half) {
-        TESSERA_UNROLL
-        for (int k = 0; k < kVector; ++k) scratch[k][slot] = total[k];
-      }
-      __syncthreads();
-      if (row < half) {
-        TESSERA_UNROLL
-        for (int k = 0; k < kVector; ++k) r.merge(total[k], scratch[k][slot]);
-      }
-      __syncthreads();
-    }
+    merge_block_rows(r, total, row, rows, width, scratch);
     if (row == 0 && inside) {
       TESSERA_UNROLL
       for (int k = 0; k < kVector; ++k) result.store(r, total[k], output + k * out_step);
@@ -257,7 +258,7 @@ __global__ void __launch_bounds__(kReduceBlock, 1)
     if (output < outputs)
       for (int64_t i = lane; i < pieces; i += group) r.merge(total, partial[i * outputs + output]);
     total = group_reduce(total, group, ReduceMerge<R>{r}, scratch);
-    if (lane == 0 && output < outputs) reduce_emit(r, total, output, y);
+    if (lane == 0 && output < outputs) y[output] = r.finish(total);
   }
 }
 
@@ -308,15 +309,20 @@ void launch_rows(const Tensor& x, const ReduceView& v, const R& r, Out* y) {
                    x.device(), y, pass);
 }
 
+// How many threads stand side by side: rows as deep as they keep threads busy, but whole sectors
+// side by side.
+inline int column_width(int64_t packs, int64_t rows) {
+  int width = kReduceBlock;
+  while (width > 1 && (width / 2 >= packs || (width > 32 && kReduceBlock / width < rows / 2)))
+    width /= 2;
+  return width;
+}
+
 template <int kVector, class T, class Out, class R>
 void launch_columns(const Tensor& x, const ReduceView& v, const R& r, Out* y) {
   const ReduceAxes kept = in_packs(v.kept, kVector), reduced = in_packs(v.reduced, 1);
   const int64_t out_step = v.kept.out[v.kept.rank - 1], outputs = v.kept.count;
-  // Rows as deep as they keep threads busy, but whole sectors side by side.
-  int width = kReduceBlock;
-  while (width > 1 &&
-         (width > kept.count || (width > 32 && kReduceBlock / width < reduced.count / 2)))
-    width /= 2;
+  const int width = column_width(kept.count, reduced.count);
   const int64_t blocks = ceil_div(kept.count, width), rows = kReduceBlock / width;
   const auto pass = [&](unsigned pieces, int64_t piece, typename R::Wide* partial) {
     launch(reduce_columns<kVector, T, Out, R>,

@@ -75,12 +75,42 @@ struct RowPacks {
       for (int at = lane * kVector; at < n; at += group * kVector) f(load(at), at);
     }
   }
+  template <class F>
+  __device__ __forceinline__ void both(const RowPacks& other, const F& f) const {
+    if constexpr (kKept) {
+      TESSERA_UNROLL
+      for (int k = 0; k < kRowPacks; ++k)
+        if ((lane + k * group) * kVector < n)
+          f(kept[k], other.kept[k], (lane + k * group) * kVector);
+    } else {
+      for (int at = lane * kVector; at < n; at += group * kVector) f(load(at), other.load(at), at);
+    }
+  }
   /// f(element, its index) for each element.
   template <class F>
   __device__ __forceinline__ void each(const F& f) const {
     packs([&](const Elements& p, int at) {
       TESSERA_UNROLL
       for (int k = 0; k < kVector; ++k) f(detail::widened(p.v[k]), at + k);
+    });
+  }
+  /// f(element, other's element, their index), where both are of the same row.
+  template <class F>
+  __device__ __forceinline__ void with(const RowPacks& other, const F& f) const {
+    both(other, [&](const Elements& p, const Elements& q, int at) {
+      TESSERA_UNROLL
+      for (int k = 0; k < kVector; ++k) f(detail::widened(p.v[k]), detail::widened(q.v[k]), at + k);
+    });
+  }
+  /// y[i] = f(element, other's element, i).
+  template <class Out, class F>
+  __device__ __forceinline__ void write_with(const RowPacks& other, Out* y, const F& f) const {
+    both(other, [&](const Elements& p, const Elements& q, int at) {
+      detail::Pack<Out, kVector> out;
+      TESSERA_UNROLL
+      for (int k = 0; k < kVector; ++k)
+        out.v[k] = static_cast<Out>(f(detail::widened(p.v[k]), detail::widened(q.v[k]), at + k));
+      *reinterpret_cast<detail::Pack<Out, kVector>*>(y + at) = out;
     });
   }
   /// y[i] = f(element, i).

@@ -1,6 +1,7 @@
 #include "ops/norm/softmax.h"
 
 #include "cuda/online_sum.cuh"
+#include "cuda/reduce_tensor.cuh"
 #include "cuda/rows.cuh"
 
 namespace tessera {
@@ -8,10 +9,13 @@ namespace {
 
 using namespace cuda;
 
-constexpr int kBlock = 256;
+constexpr int kBlock = cuda::detail::kReduceBlock;
 
 template <class C>
 struct Merge {
+  __device__ __forceinline__ void merge(OnlineSum<C>& a, const OnlineSum<C>& b) const {
+    a.merge(b);
+  }
   __device__ __forceinline__ OnlineSum<C> operator()(OnlineSum<C> a, const OnlineSum<C>& b) const {
     a.merge(b);
     return a;
@@ -74,24 +78,13 @@ __global__ void __launch_bounds__(kBlock, 1)
       TESSERA_UNROLL
       for (int k = 0; k < kVector; ++k) s[k].add(static_cast<C>(p.v[k]));
     }
-    // After the last round the first row of slots is everybody's result.
-    for (int half = step / 2; half > 0; half /= 2) {
-      const int slot = (first < half ? first : first - half) * width + column;
-      if (first >= half && first < 2 * half) {
-        TESSERA_UNROLL
-        for (int k = 0; k < kVector; ++k) scratch[k][slot] = s[k];
-      }
-      __syncthreads();
-      if (first < half) {
-        TESSERA_UNROLL
-        for (int k = 0; k < kVector; ++k) {
-          s[k].merge(scratch[k][slot]);
-          if (half == 1) scratch[k][slot] = s[k];
-        }
-      }
-      __syncthreads();
-    }
+    cuda::detail::merge_block_rows(Merge<C>{}, s, first, step, width, scratch);
     if (step > 1) {
+      if (first == 0) {
+        TESSERA_UNROLL
+        for (int k = 0; k < kVector; ++k) scratch[k][column] = s[k];
+      }
+      __syncthreads();
       TESSERA_UNROLL
       for (int k = 0; k < kVector; ++k) s[k] = scratch[k][column];
       __syncthreads();
@@ -110,8 +103,7 @@ __global__ void __launch_bounds__(kBlock, 1)
 template <int kVector, class T>
 void run_columns(const T* x, int64_t outer, int64_t size, int64_t inner, bool log, T* y) {
   const int64_t packs = outer * (inner / kVector);
-  int width = kBlock;  // deep enough for 8 elements per thread, but whole sectors side by side
-  while (width > 8 && (width > packs || kBlock / width < size / 8)) width /= 2;
+  const int width = cuda::detail::column_width(packs, size);
   launch(softmax_columns<kVector, T>, {grid_for(packs, width), kBlock}, x, packs, size, inner,
          width, log, y);
 }
