@@ -16,8 +16,9 @@ constexpr size_t kArena = size_t{256} << 30;  // addresses alone cost nothing
 constexpr size_t kAlignment = 256;
 constexpr size_t kQuarantineBlocks = 1024;
 constexpr size_t kQuarantineBytes = size_t{16} << 30;  // of addresses
-constexpr size_t kResidentBlock = size_t{64} << 10;    // freed blocks up to here keep their pages,
-constexpr size_t kResidentTotal = size_t{64} << 20;    // all of them no more than this
+constexpr size_t kResidentBlock = size_t{4} << 20;     // freed blocks up to here keep their pages,
+constexpr size_t kResidentTotal = size_t{256} << 20;   // all of them no more than this
+constexpr size_t kOwnMappings = 20000;                 // the system allows a process some 65,000
 constexpr int kUntouched = 0xFF;                       // NaN in every floating type
 
 size_t round_up(size_t value, size_t step) { return (value + step - 1) / step * step; }
@@ -92,8 +93,8 @@ DeviceBlock* DeviceHeap::cut(size_t slot_bytes) {
   owner_.push_back(0);
 #ifdef MADV_DONTDUMP
   // A mapping unlike the guard pages is never joined with them and cut out again, which would make
-  // opening and closing several times as slow.
-  madvise(block.slot, slot_bytes, MADV_DONTDUMP);
+  // opening and closing several times as slow. It counts as two of the process's mappings, though.
+  if (blocks_.size() <= kOwnMappings) madvise(block.slot, slot_bytes, MADV_DONTDUMP);
 #endif
   return &block;
 }
