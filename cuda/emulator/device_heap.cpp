@@ -163,18 +163,21 @@ bool DeviceHeap::change_protection(DeviceBlock& block, bool open) {
   return true;
 }
 
-void DeviceHeap::open(DeviceBlock& block) {
-  if (block.open) return;
-  if (!change_protection(block, true))
-    throw KernelError("CUDA emulator: too many memory mappings (vm.max_map_count)");
+bool DeviceHeap::try_open(DeviceBlock& block) {
+  if (block.open) return true;
+  if (!change_protection(block, true)) return false;
   opened_.push_back(&block);
+  return true;
+}
+
+void DeviceHeap::open(DeviceBlock& block) {
+  if (!try_open(block))
+    throw KernelError("CUDA emulator: too many memory mappings (vm.max_map_count)");
 }
 
 bool DeviceHeap::open_for_kernel(const void* address) {
   DeviceBlock* block = find(address);
-  if (!block || !block->live || block->open || address < block->pages()) return false;
-  open(*block);
-  return true;
+  return block && block->live && !block->open && address >= block->pages() && try_open(*block);
 }
 
 std::string DeviceHeap::close_opened() {

@@ -191,8 +191,9 @@ TEST(Block, Preemption) {
   const std::vector<int> got = y.values();
   for (int i = 0; i < 3 * 128; ++i) ASSERT_EQ(got[static_cast<size_t>(i)], (i % 128 + 21) % 128);
   const uint64_t at_barriers = 3 * 128 * 14;
-  if (std::string(emulator_mode()) == "check")
+  if (std::string(emulator_mode()) == "check") {
     EXPECT_GT(emulator::stats().switches - before, at_barriers * 5 / 4);
+  }
 }
 
 __global__ void nothing(int*) {}
