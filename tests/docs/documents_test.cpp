@@ -68,8 +68,11 @@ std::vector<std::string> missing_files(const std::string& text,
       R"(`([a-z_0-9.]+(?:/[A-Za-z0-9_.]+)+\.(?:h|cpp|cu|cuh|sh|md|txt|cmake|py)))"
       "`");
   std::vector<std::string> missing;
+  const auto is_added = [&](const std::string& file) {  // a kernel may follow its operator
+    return added.contains(file) || added.contains(file.substr(0, file.rfind('.')) + ".cpp");
+  };
   for (const std::string& file : matches(prose(text), pattern))
-    if (!added.contains(file) && !fs::exists(kRoot / file)) missing.push_back(file);
+    if (!is_added(file) && !fs::exists(kRoot / file)) missing.push_back(file);
   return missing;
 }
 
