@@ -101,6 +101,7 @@ void run_roi_align(benchmark::State& state, bool backward) {
     else
       benchmark::DoNotOptimize(roi_align(x, rois, o));
   }
+  count_bytes(state, x.nbytes() + rois.nbytes() + g.nbytes());
   state.SetItemsProcessed(state.iterations() * 512);
 }
 BENCHMARK_CAPTURE(run_roi_align, forward, false);
@@ -133,6 +134,7 @@ BENCHMARK(run_concat);
 void run_topk(benchmark::State& state) {
   const Tensor x = image({1, 200000});
   for (auto _ : state) benchmark::DoNotOptimize(topk(x, 2000));
+  count_bytes(state, x.nbytes());
   state.SetItemsProcessed(state.iterations() * x.numel());
 }
 BENCHMARK(run_topk);
@@ -148,6 +150,7 @@ BENCHMARK(run_dropout);
 void run_randn(benchmark::State& state) {
   Generator g(5);
   for (auto _ : state) benchmark::DoNotOptimize(randn({1 << 20}, g));
+  count_bytes(state, int64_t{4} << 20);
   state.SetItemsProcessed(state.iterations() * (1 << 20));
 }
 BENCHMARK(run_randn);

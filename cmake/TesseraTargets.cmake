@@ -18,28 +18,35 @@ if(TESSERA_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${TESSERA_CCACHE})
 endif()
 
-add_compile_options(-Wall -Wextra -Werror)
+# Options of the C++ compiler; nvcc has its own.
+function(tessera_cxx_options)
+  foreach(option IN LISTS ARGN)
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:${option}>)
+  endforeach()
+endfunction()
+
+tessera_cxx_options(-Wall -Wextra -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  add_compile_options(-Wno-restrict)  # false for `"text" + std::string`, GCC bug 105651
+  tessera_cxx_options(-Wno-restrict)  # false for `"text" + std::string`, GCC bug 105651
 endif()
 # Nothing reads errno or floating-point traps; without these no loop over sqrt or a comparison is
 # vectorised.
-add_compile_options(-fno-math-errno -fno-trapping-math)
+tessera_cxx_options(-fno-math-errno -fno-trapping-math)
 if(TESSERA_ARCH)
-  add_compile_options(-march=${TESSERA_ARCH})
+  tessera_cxx_options(-march=${TESSERA_ARCH})
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC's vector types in std::function signatures and the like only warn about ABI.
-    add_compile_options(-Wno-psabi)
+    tessera_cxx_options(-Wno-psabi)
   endif()
 endif()
 if(TESSERA_SANITIZE)
-  add_compile_options(-fsanitize=${TESSERA_SANITIZE} -fno-omit-frame-pointer)
+  tessera_cxx_options(-fsanitize=${TESSERA_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${TESSERA_SANITIZE})
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    add_compile_options(-Wno-maybe-uninitialized)  # false alarms in instrumented code
+    tessera_cxx_options(-Wno-maybe-uninitialized)  # false alarms in instrumented code
   endif()
   if(TESSERA_SANITIZE MATCHES "undefined")
-    add_compile_options(-fno-sanitize-recover=undefined)
+    tessera_cxx_options(-fno-sanitize-recover=undefined)
   endif()
 endif()
 

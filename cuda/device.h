@@ -8,6 +8,7 @@
 ///   TESSERA_SHARED_ALIGNED(16, float, tile, [64][68]);  the same, aligned
 ///   TESSERA_DYNAMIC_SHARED(float, rows);                float* rows: the launch's shared_bytes
 ///   TESSERA_UNROLL                                      #pragma unroll, before a loop
+///   TESSERA_UNROLL_BY(4)                                #pragma unroll 4
 ///
 /// Warp operations name their mask; inline PTX lives in the wrappers of cuda/tensor_core.h alone.
 #if defined(__CUDACC__)
@@ -18,6 +19,8 @@
 
 #define TESSERA_CUDA_EMULATED 0
 #define TESSERA_UNROLL _Pragma("unroll")
+#define TESSERA_PRAGMA(text) _Pragma(#text)
+#define TESSERA_UNROLL_BY(n) TESSERA_PRAGMA(unroll n)
 #define TESSERA_SHARED(T, name, ...) __shared__ T name __VA_ARGS__
 #define TESSERA_SHARED_ALIGNED(A, T, name, ...) \
   __shared__ __align__(A)                       \
@@ -30,6 +33,7 @@
 
 #define TESSERA_CUDA_EMULATED 1
 #define TESSERA_UNROLL
+#define TESSERA_UNROLL_BY(n)
 
 #include "cuda/emulator/emulator.h"
 

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <bit>
 #include <cstdint>
+#include <string>
 
 #include "cuda/device.h"
+#include "tensor/error.h"
 
 /// How kernels report input that they cannot use, such as an index out of range, without making the
 /// host wait for every one of them. A kernel notes the first such value in a record of the device
@@ -15,6 +18,14 @@ struct Fault {
   unsigned long long op;  // address of the operator's name on the host
   long long value, bound;
 };
+inline constexpr int64_t kNumber = -1;  // for `bound`: the value is the bits of a double
+
+/// What the host says.
+inline std::string fault_message(const Fault& fault) {
+  const std::string op = reinterpret_cast<const char*>(fault.op);
+  if (fault.bound == kNumber) return cat(op, ", got ", std::bit_cast<double>(fault.value));
+  return cat(op, ": index ", fault.value, " is outside [0, ", fault.bound, ")");
+}
 
 /// What a kernel is given, by value: the record and the name to put into it.
 struct FaultReporter {
@@ -26,6 +37,10 @@ struct FaultReporter {
     if (index >= 0 && index < bound) return index;
     report(index, bound);
     return 0;
+  }
+  /// A number that breaks the rule which `op` states.
+  __device__ void report_number(double number) const {
+    report(std::bit_cast<int64_t>(number), kNumber);
   }
   __device__ void report(int64_t value, int64_t bound) const {
     if (atomicCAS(&fault->taken, 0ull, 1ull) != 0) return;
@@ -40,8 +55,8 @@ struct FaultReporter {
 FaultReporter fault_reporter(const char* op);
 
 /// Throws ValueError "gather: index 7 is outside [0, 5)" if a kernel of the current device has
-/// reported so, and clears the record. Where the host runs ahead of the device the report may come
-/// later; after synchronize() it has come.
+/// reported so (or the like, for a number), and clears the record. Where the host runs ahead of
+/// the device the report may come later; after synchronize() it has come.
 void raise_fault();
 
 /// To be called after a launch that was given a reporter: the emulator's chance to look at once.

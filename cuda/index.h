@@ -14,7 +14,7 @@ struct Divider {
 
   Divider() = default;
   /// 1 <= d < 2^31.
-  explicit Divider(int64_t d) : divisor(static_cast<uint32_t>(d)) {
+  TESSERA_HD explicit Divider(int64_t d) : divisor(static_cast<uint32_t>(d)) {
     while ((uint64_t{1} << shift) < divisor) ++shift;
     multiplier = static_cast<uint32_t>(
         ((uint64_t{1} << 32) * ((uint64_t{1} << shift) - divisor)) / divisor + 1);

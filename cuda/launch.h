@@ -13,7 +13,7 @@ struct LaunchConfig {
   dim3 grid, block;
   size_t shared_bytes = 0;
 #if TESSERA_CUDA_EMULATED
-  emulator::Loc where = emulator::Loc::current();
+  emulator::Location where = emulator::Location::current();
 #endif
 };
 
@@ -29,11 +29,12 @@ inline unsigned grid_for(int64_t count, int64_t per_block, int64_t limit = 1 << 
 template <class... P, class... A>
 void launch(void (*kernel)(P...), const LaunchConfig& config, A&&... args) {
   static_assert(sizeof...(P) == sizeof...(A), "launch: wrong number of kernel arguments");
-  auto body = [&]() TESSERA_EMULATOR_NOINSTR { kernel(static_cast<P>(args)...); };
+  auto body = [&]() TESSERA_EMULATOR_UNCHECKED { kernel(static_cast<P>(args)...); };
+  const void* const pointers[] = {emulator::address_in(args)..., nullptr};
   emulator::run_grid(
-      config.grid, config.block, config.shared_bytes,
-      [](void* call) TESSERA_EMULATOR_NOINSTR { (*static_cast<decltype(body)*>(call))(); }, &body,
-      reinterpret_cast<const void*>(kernel), config.where);
+      {config.grid, config.block, config.shared_bytes,
+       [](void* call) TESSERA_EMULATOR_UNCHECKED { (*static_cast<decltype(body)*>(call))(); },
+       &body, reinterpret_cast<const void*>(kernel), config.where, pointers, sizeof...(A)});
 }
 
 /// Lets a kernel take more than 48 KiB of dynamic shared memory.

@@ -1,9 +1,11 @@
 // What libtessera finds in the plug-in.
 
 #include "cuda/allocator.h"
+#include "cuda/library.h"
 #include "cuda/runtime.h"
 #include "tensor/allocator.h"
 #include "tensor/cuda_plugin.h"
+#include "tensor/error.h"
 
 namespace tessera::cuda {
 namespace {
@@ -18,8 +20,9 @@ std::vector<CudaDeviceInfo> start(std::string& why) {
   return devices;
 }
 
-const CudaPlugin table{CudaPlugin::kAbi, TESSERA_VERSION, TESSERA_CUDA_RUNTIME, start,
-                       set_device,       synchronize};
+std::string runtime() { return cat(TESSERA_CUDA_RUNTIME, ", ", library::describe()); }
+
+const CudaPlugin table{CudaPlugin::kAbi, TESSERA_VERSION, runtime, start, set_device, synchronize};
 
 }  // namespace
 }  // namespace tessera::cuda

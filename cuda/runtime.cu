@@ -170,8 +170,7 @@ void raise_fault() {
   check(cudaStreamSynchronize(current_stream()), "synchronize");  // until all of it is written
   const Fault found = *record;
   *record = Fault{};
-  throw ValueError(cat(reinterpret_cast<const char*>(found.op), ": index ", found.value,
-                       " is outside [0, ", found.bound, ")"));
+  throw ValueError(fault_message(found));
 }
 
 Event::Event() { check(cudaEventCreate(&handle_), "cudaEventCreate"); }

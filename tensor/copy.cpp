@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "tensor/stream.h"
 #include "tensor/strided_loop.h"
 #include "tensor/view.h"
 
@@ -16,12 +17,35 @@ D convert(S value) {
     return static_cast<D>(static_cast<compute_t<D>>(wide));
 }
 
+// Past the caches. memcpy would decide by the bytes of one thread's range, not by the tensor's.
+template <class D, class S>
+void copy_streaming(D* to, const S* from, int64_t count) {
+  if constexpr (std::is_same_v<D, S>) {
+    constexpr int64_t kSize = sizeof(D);
+    const int64_t head = std::min(elements_to_line(to), count);
+    const int64_t lines = (count - head) / (kStreamLine / kSize) * (kStreamLine / kSize);
+    std::copy_n(from, head, to);
+    stream_copy(to + head, from + head, lines * kSize);
+    std::copy_n(from + head + lines, count - head - lines, to + head + lines);
+  } else {
+    stream_pieces(to, count, [from](D* __restrict__ p, int64_t first, int64_t n) {
+      for (int64_t i = 0; i < n; ++i) p[i] = convert<D>(from[first + i]);
+    });
+  }
+}
+
 template <class D, class S>
 void copy_typed(const Tensor& src, Tensor& dst) {
   const S* s = src.data<S>();
   D* d = dst.data<D>();
   const StridedLoop<2> loop(dst.shape(), {dst.strides(), src.strides()});
   const int64_t sd = loop.inner_stride(0), ss = loop.inner_stride(1);
+  if (sd == 1 && ss == 1 && worth_streaming(dst.nbytes())) {
+    const auto body = [=](const std::array<int64_t, 2>& at, int64_t count) {
+      copy_streaming(d + at[0], s + at[1], count);
+    };
+    return loop.run(body, 16384, stream_fence);
+  }
   loop.run([&](const std::array<int64_t, 2>& at, int64_t count) {
     D* out = d + at[0];
     const S* in = s + at[1];

@@ -72,9 +72,9 @@ CudaStatus search() {
   const CudaPlugin* found = open_plugin(path, status.reason);
   if (!found) return status;
   status.plugin = path;
-  status.runtime = found->runtime;
   try {
     status.devices = found->start(status.reason);
+    if (!status.devices.empty()) status.runtime = found->runtime();
   } catch (const std::exception& e) {
     status.reason = e.what();
   }
@@ -97,9 +97,10 @@ void cuda_synchronize(int index) {
 void detail::select_cuda_device(int index) {
   const auto devices = static_cast<int>(cuda_status().devices.size());
   if (index < 0 || index >= devices)
-    throw DeviceError(
-        cat("device cuda:", index, " is not available: ",
-            devices > 0 ? cat("there are ", devices, " GPUs") : cuda_status().reason));
+    throw DeviceError(cat("device cuda:", index, " is not available: ",
+                          devices == 1  ? "there is one GPU, cuda:0"
+                          : devices > 1 ? cat("there are ", devices, " GPUs")
+                                        : cuda_status().reason));
   plugin->set_device(index);
 }
 

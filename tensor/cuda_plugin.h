@@ -18,7 +18,7 @@ struct CudaStatus {
   std::vector<CudaDeviceInfo> devices;
   std::string reason;
   std::string plugin;   ///< path of the plug-in; empty if none was loaded
-  std::string runtime;  ///< what the plug-in runs on: "CUDA 13.0", "emulator"
+  std::string runtime;  ///< what the plug-in runs on: "CUDA 13.0, cuBLAS 13.0, cuDNN 9.19"
 };
 
 /// Loads the CUDA plug-in on the first call: the file that TESSERA_CUDA_PLUGIN names ("none": no
@@ -37,7 +37,7 @@ struct CudaPlugin {
 
   unsigned abi;
   const char* version;  ///< Tessera's, which must be that of the library
-  const char* runtime;
+  std::string (*runtime)();
   /// Finds the GPUs and registers an allocator for each; none and the reason in `why` otherwise.
   std::vector<CudaDeviceInfo> (*start)(std::string& why);
   void (*set_device)(int index);

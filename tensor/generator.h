@@ -15,21 +15,34 @@ struct Philox {
     uint32_t v[4];
   };
 
-  /// counter = (lo = block, hi = stream).
-  TESSERA_HD static Words block(uint64_t key, uint64_t block, uint64_t stream) {
-    uint32_t c0 = static_cast<uint32_t>(block), c1 = static_cast<uint32_t>(block >> 32);
-    uint32_t c2 = static_cast<uint32_t>(stream), c3 = static_cast<uint32_t>(stream >> 32);
+  /// The ten rounds on a counter c and its key. Lane is uint64_t or a vector of it, a counter per
+  /// lane: only the lower halves count, and hold the four words afterwards. multiply(lane, m) is
+  /// the 64-bit product of a lane's lower half and m.
+  template <class Lane, class Multiply>
+  TESSERA_HD static void rounds(Lane (&c)[4], uint64_t key, const Multiply& multiply) {
     uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
     for (int round = 0; round < 10; ++round) {
-      const uint64_t p0 = uint64_t{0xD2511F53u} * c0, p1 = uint64_t{0xCD9E8D57u} * c2;
-      c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
-      c1 = static_cast<uint32_t>(p1);
-      c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
-      c3 = static_cast<uint32_t>(p0);
+      const Lane p0 = multiply(c[0], 0xD2511F53u), p1 = multiply(c[2], 0xCD9E8D57u);
+      c[0] = p1 >> 32 ^ c[1] ^ uint64_t { k0 };
+      c[1] = p1;
+      c[2] = p0 >> 32 ^ c[3] ^ uint64_t { k1 };
+      c[3] = p0;
       k0 += 0x9E3779B9u;
       k1 += 0xBB67AE85u;
     }
-    return {{c0, c1, c2, c3}};
+  }
+  struct Multiply {
+    TESSERA_HD uint64_t operator()(uint64_t lane, uint32_t m) const {
+      return uint64_t{static_cast<uint32_t>(lane)} * m;
+    }
+  };
+
+  /// counter = (lo = block, hi = stream).
+  TESSERA_HD static Words block(uint64_t key, uint64_t block, uint64_t stream) {
+    uint64_t c[4] = {block, block >> 32, stream, stream >> 32};
+    rounds(c, key, Multiply{});
+    return {{static_cast<uint32_t>(c[0]), static_cast<uint32_t>(c[1]), static_cast<uint32_t>(c[2]),
+             static_cast<uint32_t>(c[3])}};
   }
 
   /// 24 random bits to a float in [0, 1), exact.

@@ -41,9 +41,10 @@ struct StridedLoop {
   int64_t inner_stride(int operand) const { return strides[operand].back(); }
 
   /// body(offsets, count): the innermost run of `count` elements starting at `offsets` (elements,
-  /// one per operand), stepping by inner_stride(i). Runs in parallel.
-  template <class Body>
-  void run(Body&& body, int64_t grain = 16384) const {
+  /// one per operand), stepping by inner_stride(i). Runs in parallel; every range of runs that one
+  /// thread has been given ends with finish().
+  template <class Body, class Finish>
+  void run(Body&& body, int64_t grain, const Finish& finish) const {
     const int64_t total = numel(shape);
     if (total == 0) return;
     const int64_t run_length = inner();
@@ -62,7 +63,12 @@ struct StridedLoop {
         body(offsets, count);
         begin += count;
       }
+      finish();
     });
+  }
+  template <class Body>
+  void run(Body&& body, int64_t grain = 16384) const {
+    run(body, grain, [] {});
   }
 };
 

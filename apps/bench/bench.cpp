@@ -19,7 +19,9 @@
 #include "ops/loss/cross_entropy.h"
 #include "ops/random/random.h"
 #include "tensor/allocator.h"
+#include "tensor/cuda_plugin.h"
 #include "tensor/parallel.h"
+#include "tensor/view.h"
 
 namespace tessera::apps {
 namespace {
@@ -56,8 +58,9 @@ json run_bench(const BenchOptions& o) {
   constexpr int64_t kClasses = 1000;
   manual_seed(0);
   const std::shared_ptr<nn::Module> net = info.create({.num_classes = kClasses});
-  const Tensor images = randn({o.batch, height, width, 3}, default_generator());
-  const Tensor targets = fixed_targets(o.batch, kClasses);
+  net->to(o.device);
+  const Tensor images = view::to(randn({o.batch, height, width, 3}, default_generator()), o.device);
+  const Tensor targets = view::to(fixed_targets(o.batch, kClasses), o.device);
   net->train(o.train);
   nn::Sgd optimizer(net->parameters(), {.lr = 0.01, .momentum = 0.9, .weight_decay = 1e-4});
   const auto forward = [&] {
@@ -70,11 +73,12 @@ json run_bench(const BenchOptions& o) {
     if (plan) {
       const KernelSpan span("forward");
       (*plan)(images);
-      return;
+    } else {
+      optimizer.zero_grad();
+      backward(cross_entropy(forward(), targets));
+      optimizer.step();
     }
-    optimizer.zero_grad();
-    backward(cross_entropy(forward(), targets));
-    optimizer.step();
+    if (!o.device.is_cpu()) cuda_synchronize(o.device.index);
   };
   for (int i = 0; i < kWarmUpSteps; ++i) step();
   std::vector<double> times;
@@ -90,7 +94,7 @@ json run_bench(const BenchOptions& o) {
   }
   profiling.reset();
   const double peak_mb = peak_rss_mb();
-  const MemoryStats memory = cpu_allocator().stats();
+  const MemoryStats memory = allocator(o.device).stats();
   const auto mb = [](int64_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1024.0); };
   std::sort(times.begin(), times.end());
   const double median = percentile(times, 0.5);
@@ -103,6 +107,7 @@ json run_bench(const BenchOptions& o) {
       {"height", height},
       {"width", width},
       {"mode", o.train ? "train" : "infer"},
+      {"device", to_string(o.device)},
       {"threads", num_threads()},
       {"parameters", net->parameter_count()},
       {"steps", times.size()},
@@ -140,12 +145,15 @@ void add_bench_command(CLI::App& parent) {
   c->add_option("--weights", *weights, "Mode cold: weights (safetensors; default: random)");
   c->add_flag("--profile", o->profile, "Add a table of the kernels' times");
   c->add_flag("--by-shape", o->by_shape, "With --profile: a row for each combination of shapes");
+  add_device_option(*c, o->device);
   add_threads_option(*c);
   c->add_flag("--json", *as_json, "Print one JSON object");
   c->callback([=, version = parent.version()] {
     if (!size->empty()) std::tie(o->height, o->width) = parse_size(*size, "--size");
     if (!weights->empty() && *mode != "cold") throw UsageError("--weights needs --mode cold");
     if (o->profile && *mode == "cold") throw UsageError("--profile needs --mode infer or train");
+    if (!o->device.is_cpu() && *mode == "cold")
+      throw UsageError("--device needs --mode infer or train");
     if (o->by_shape && !o->profile) throw UsageError("--by-shape needs --profile");
     o->train = *mode == "train";
     json result = *mode == "cold" ? run_cold(*o, *weights) : run_bench(*o);

@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "tensor/device.h"
+
 namespace tessera::apps {
 
 struct BenchOptions {
@@ -11,6 +13,7 @@ struct BenchOptions {
   int64_t batch = 8;
   int64_t height = 0, width = 0;  ///< 0: the network's usual size
   bool train = false;
+  Device device = kCpu;
   double seconds = 5;     ///< timed at least this long, and at least 5 steps
   bool profile = false;   ///< time every kernel of the timed steps
   bool by_shape = false;  ///< a row of the profile for each combination of shapes

@@ -11,6 +11,9 @@
 
 #include "apps/common/log.h"
 #include "apps/common/profile.h"
+#include "tensor/allocator.h"
+#include "tensor/cuda_plugin.h"
+#include "tensor/nan_check.h"
 #include "tensor/parallel.h"
 
 namespace tessera::apps {
@@ -130,6 +133,7 @@ int run_cli(CLI::App& app, std::vector<std::string> args) {
   int code = kFailed;
   try {
     const auto profile = ProfileFile::from_environment();
+    check_nan_if_asked();
     code = parse_and_run(app, std::move(args));
     if (profile && !profile->finish() && code == kOk) code = kFailed;
   } catch (const std::exception& e) {
@@ -166,6 +170,25 @@ void add_threads_option(CLI::App& command) {
           "--threads", [](int n) { set_num_threads(n); },
           "Threads to compute with (default: TESSERA_NUM_THREADS, or all processors)")
       ->check(CLI::Range(1, 1024));
+}
+
+void add_device_option(CLI::App& command, Device& device) {
+  command.add_option_function<std::string>(
+      "--device",
+      [&device](const std::string& text) {
+        const CudaStatus& gpu = text == "cpu" ? CudaStatus{} : cuda_status();
+        if (text == "auto") {
+          device = gpu.devices.empty() ? kCpu : Device{DeviceType::cuda, 0};
+          return;
+        }
+        try {
+          device = parse_device(text);
+        } catch (const ValueError&) {
+          throw UsageError(cat("--device must be cpu, cuda, cuda:N or auto, got '", text, "'"));
+        }
+        if (!device.is_cpu()) allocator(device);  // DeviceError where it cannot be used
+      },
+      "Where to compute: cpu, cuda, cuda:N, or auto (a GPU where there is one); default: cpu");
 }
 
 CLI::Validator non_negative() {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/common/output.h"
+#include "tensor/device.h"
 #include "tensor/error.h"
 
 namespace tessera::apps {
@@ -25,7 +26,8 @@ class UsageError : public ValueError {
 /// Any long option may be shortened to a unique prefix and may use '_' for '-'; of an option given
 /// twice the last value counts. Prints one line per error on stderr: kUsage for wrong arguments
 /// (and UsageError), kFailed for anything else thrown while running and for results that could not
-/// be written to stdout. Where TESSERA_PROFILE names a file, the run is profiled into it.
+/// be written to stdout. Where TESSERA_PROFILE names a file, the run is profiled into it;
+/// with TESSERA_CHECK_NAN=1 the first kernel that makes a NaN ends it.
 int run_cli(CLI::App& app, std::vector<std::string> args);
 
 /// args with long options completed for the subcommand they belong to; UsageError for an ambiguous
@@ -37,6 +39,10 @@ std::vector<std::string> complete_options(const CLI::App& app, std::vector<std::
 void add_output_options(CLI::App& command, OutputOptions& output);
 /// Adds --threads N.
 void add_threads_option(CLI::App& command);
+/// Adds --device: cpu (the default), cuda, cuda:N, or auto, which is the first GPU where there is
+/// one. The device is set when the option is read: UsageError for any other word, DeviceError with
+/// the reason for a GPU that cannot be used.
+void add_device_option(CLI::App& command, Device& device);
 /// Checks for add_option: a finite number >= 0, one in [0, 1], an integer in [0, 2^64).
 CLI::Validator non_negative();
 CLI::Validator share();

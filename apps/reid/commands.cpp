@@ -98,6 +98,7 @@ void run_test(ReidTestOptions& o) {
   const data::Market1501 set = data::load_market1501(o.data);
   ReidModelOptions model;
   const auto net = load_reid_weights(o.weights, o.fallback, model);
+  net->to(o.device);
   make_output_folder(o.out);
   const auto extract = [&](const std::vector<data::ReidImage>& images, const char* label) {
     return extract_features(*net, model, images, o.batch, o.workers, label, o.output,
@@ -218,6 +219,7 @@ void add_train(CLI::App& parent) {
       ->check(CLI::Range(0, 64))
       ->capture_default_str();
   c->add_flag("--skip-corrupt", o->skip_corrupt, "Leave out unreadable images instead of stopping");
+  add_device_option(*c, o->device);
   add_threads_option(*c);
   add_output_options(*c, o->output);
   c->callback([o, size] {
@@ -241,6 +243,7 @@ void add_test(CLI::App& parent) {
       ->check(CLI::Range(0, 64))
       ->capture_default_str();
   c->add_flag("--rerank", o->rerank, "Also evaluate k-reciprocal re-ranking");
+  add_device_option(*c, o->device);
   add_threads_option(*c);
   add_output_options(*c, o->output);
   c->callback([o, size] {
@@ -273,6 +276,7 @@ void add_demo(CLI::App& parent) {
   c->add_option("--seed", o->seed, "Seed of weights, order and augmentation")
       ->check(seed())
       ->capture_default_str();
+  add_device_option(*c, o->device);
   add_threads_option(*c);
   add_output_options(*c, o->output);
   c->callback([o] { run_demo(*o); });

@@ -74,6 +74,7 @@ data::RetrievalMetrics evaluate_untrained(const ReidTrainOptions& train, ReidMod
   model.net.num_classes = set.train_identities;
   manual_seed(train.seed);
   models::ReidNet net(model.net);
+  net.to(train.device);
   const auto extract = [&](const std::vector<data::ReidImage>& images, const char* label) {
     ReidFeatures features =
         extract_features(net, model, images, train.batch, train.workers, label, train.output, stop);
@@ -163,6 +164,7 @@ json run_reid_demo(const ReidDemoOptions& options, const StopRequest& stop) try 
   train.warm_epochs = 1;
   train.pad = 6;
   train.seed = options.seed;
+  train.device = options.device;
   train.eval_every = 2;
   train.output = options.output;
 
@@ -183,6 +185,7 @@ json run_reid_demo(const ReidDemoOptions& options, const StopRequest& stop) try 
   result["train_accuracy"] = run.epochs.back().accuracy;
   result["training_seconds"] = run.seconds;
   result["threads"] = num_threads();
+  result["device"] = to_string(options.device);
   result["seed"] = options.seed;
   result["report"] = (options.out / "report.html").string();
   result["seconds"] =

@@ -9,6 +9,7 @@
 #include "io/atomic_file.h"
 #include "io/npz.h"
 #include "io/read_file.h"
+#include "tensor/view.h"
 
 namespace tessera::apps {
 namespace {
@@ -75,10 +76,11 @@ ReidFeatures extract_features(models::ReidNet& net, const ReidModelOptions& mode
   loader.start_epoch(0);
   const auto total = static_cast<int64_t>(images.size());
   Progress progress({.label = label, .unit = "images", .total = total, .mode = output.progress()});
+  const Device device = net.parameters().front().device();
   ReidFeatures out;
   size_t done = 0;
   while (auto loaded = loader.next()) {
-    const Tensor f = net.embed(loaded->images);
+    const Tensor f = net.embed(view::to(loaded->images, device));
     out.dim = f.shape()[1];
     const std::vector<float> rows = f.to_vector<float>();
     out.values.insert(out.values.end(), rows.begin(), rows.end());

@@ -23,6 +23,7 @@ struct ReidTrainOptions {
   std::filesystem::path out = "runs/reid";
   std::filesystem::path resume;   ///< a checkpoint of the same run
   std::filesystem::path weights;  ///< initial weights; what fits is taken
+  Device device = kCpu;           ///< no part of the run's settings: it may go on elsewhere
   ReidModelOptions model;
   int64_t epochs = 60, batch = 32;
   double lr = 0.05, backbone_lr_scale = 0.1, weight_decay = 5e-4, momentum = 0.9;
@@ -43,6 +44,7 @@ nlohmann::json to_json(const ReidTrainOptions& options);
 
 struct ReidTestOptions {
   std::filesystem::path data, weights, out = "runs/reid";
+  Device device = kCpu;
   /// Used where the weight file does not say what it is.
   ReidModelOptions fallback;
   int64_t batch = 32;
@@ -60,6 +62,7 @@ struct ReidRankOptions {
 
 struct ReidDemoOptions {
   std::filesystem::path out = "runs/demo";
+  Device device = kCpu;
   int64_t epochs = 0;  ///< 0: the demo's own number
   uint64_t seed = 0;
   OutputOptions output;

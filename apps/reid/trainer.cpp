@@ -20,6 +20,7 @@
 #include "ops/loss/cross_entropy.h"
 #include "ops/pointwise/arithmetic.h"
 #include "ops/reduce/extreme.h"
+#include "tensor/view.h"
 
 namespace tessera::apps {
 namespace {
@@ -106,6 +107,7 @@ class Trainer {
       net_ = std::make_shared<models::ReidNet>(o_.model.net);
     }
     if (!o_.weights.empty() && o_.resume.empty()) load_initial_weights();
+    net_->to(o_.device);
     optimizer_ = std::make_unique<nn::Sgd>(
         std::vector<nn::ParameterGroup>{
             {net_->backbone().parameters(), o_.lr * o_.backbone_lr_scale},
@@ -222,9 +224,9 @@ class Trainer {
     // What others left out may leave one image; it has no variance for batch norm.
     if (batch.size() < 2) return;
     optimizer_->zero_grad();
-    const models::ReidOutput out = net_->run(batch.images);
-    const Tensor loss =
-        cross_entropy(out.logits, batch.labels, {.label_smoothing = o_.label_smoothing});
+    const models::ReidOutput out = net_->run(view::to(batch.images, o_.device));
+    const Tensor loss = cross_entropy(out.logits, view::to(batch.labels, o_.device),
+                                      {.label_smoothing = o_.label_smoothing});
     // Warm-up scales the loss, as the baseline does: w grows from 0.1 by 0.9 / I a step.
     if (epoch_ < o_.warm_epochs) {
       const double steps =

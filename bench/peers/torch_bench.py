@@ -88,15 +88,24 @@ def run_steps(args):
     net = network(torchvision, args.model).train(args.mode == "train")
     x = torch.randn(args.batch, 3, args.height, args.width)
     target = (7 * torch.arange(args.batch) + 3) % peer.CLASSES
+    if args.device != "cpu":
+        torch.backends.cudnn.benchmark = True
+        net, x, target = net.to(args.device), x.to(args.device), target.to(args.device)
     if args.layout == "nhwc":
         net = net.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
     call = compiled(torch, net, args.mode) if args.compile else net
-    times = peer.measure(make_step(torch, net, call, x, target, args.mode), args)
+    step = make_step(torch, net, call, x, target, args.mode)
+
+    def finished_step():
+        step()
+        torch.cuda.synchronize()
+    times = peer.measure(step if args.device == "cpu" else finished_step, args)
     peak = peer.peak_rss_mb()
     return peer.steps_result(
         args, version(), times, peak, multiply_adds(torch, net, args.height, args.width),
-        sum(p.numel() for p in net.parameters()), layout=args.layout, compile=args.compile)
+        sum(p.numel() for p in net.parameters()), layout=args.layout, compile=args.compile,
+        device=args.device)
 
 
 def run_cold(args, directory):
@@ -131,6 +140,7 @@ def version():
 def main():
     ap = peer.parser(__doc__, ("infer", "train", "cold"))
     ap.add_argument("--layout", choices=["nchw", "nhwc"], default="nhwc")
+    ap.add_argument("--device", default="cpu", help="cpu or cuda (modes infer and train)")
     ap.add_argument("--compile", action="store_true", help="torch.compile the network")
     ap.add_argument("--list", action="store_true", help="print the networks' names as a JSON list")
     if ap.parse_args().list:

@@ -3,20 +3,27 @@
 #include "cuda/runtime.h"
 
 #include <cstdlib>
+#include <new>
 
-#include "cuda/emulator/emulator.h"
+#include "cuda/emulator/device_memory.h"
+#include "cuda/emulator/options.h"
 #include "cuda/fault.h"
 
 namespace tessera::cuda {
-namespace {
 
-constexpr size_t kMemory = size_t{8} << 30;  // what the device claims to have
-
-}  // namespace
-
-int device_count(std::string&) { return 1; }
+int device_count(std::string& why) {
+  try {
+    emulator::options() = emulator::parse_options(std::getenv);
+    return 1;
+  } catch (const ValueError& e) {
+    why = e.what();
+    return 0;
+  }
+}
 CudaDeviceInfo device_info(int) {
-  return {"CUDA emulator", 9, 0, 1, int64_t{kMemory}, int64_t{kMemory}};
+  size_t free = 0, total = 0;
+  memory_info(free, total);
+  return {"CUDA emulator", 9, 0, 1, static_cast<int64_t>(total), static_cast<int64_t>(free)};
 }
 int current_device() { return 0; }
 void set_device(int) {}
@@ -24,7 +31,7 @@ Stream current_stream() { return nullptr; }
 
 void* device_malloc(size_t bytes) { return emulator::device_malloc(bytes); }
 void device_free(void* pointer) { emulator::device_free(pointer); }
-void memory_info(size_t& free, size_t& total) { free = total = kMemory; }
+void memory_info(size_t& free, size_t& total) { emulator::memory_info(free, total); }
 void* pinned_malloc(size_t bytes) { return std::malloc(bytes); }
 void pinned_free(void* pointer) { std::free(pointer); }
 
@@ -62,8 +69,7 @@ void raise_fault() {
   emulator::copy_out(&found, fault_record(), sizeof(Fault));
   if (found.taken == 0) return;
   emulator::device_memset(fault_record(), 0, sizeof(Fault));
-  throw ValueError(cat(reinterpret_cast<const char*>(found.op), ": index ", found.value,
-                       " is outside [0, ", found.bound, ")"));
+  throw ValueError(fault_message(found));
 }
 
 Event::Event() = default;

@@ -1,7 +1,8 @@
 // Chooses the CPU kernel of a convolution: depthwise; in f32 the product of pixels for 1 x 1
 // filters, Winograd's where it pays, for weight gradients the product with the unfolded image where
-// that pays, else oneDNN; implicit GEMM for f64 and for what oneDNN would run unvectorised. The
-// reference build has only the plain loops.
+// that pays, for the gradients of images of few channels the product that is scattered, else
+// oneDNN; implicit GEMM for f64 and for what oneDNN would run unvectorised. The reference build has
+// only the plain loops.
 #include "ops/conv/conv2d_cpu.h"
 
 #include <cstdlib>
@@ -90,6 +91,7 @@ void input_grad_typed(const ConvShape& s, const T* g, const Tensor& w, T* gx) {
   if constexpr (std::is_same_v<T, float>) {
     if (conv::pointwise::applies(s)) return conv::pointwise::input_grad(s, g, w, gx);
     if (use_winograd(s, false)) return conv::winograd::input_grad(s, g, w, gx);
+    if (conv::scattered::pays(s)) return conv::scattered::input_grad(s, g, filters, gx);
     if (conv::onednn::input_grad(s, g, w, gx)) return;
   }
   conv::implicit_gemm::input_grad(s, g, filters, gx);

@@ -1,44 +1,10 @@
 #pragma once
 
-#include <limits>
-
-#include "ops/conv/conv2d.h"
+#include "ops/conv/conv_shape.h"
 
 /// The CPU kernels behind the convolution slots, for conv2d_cpu.cpp to choose from and for tests to
 /// compare. Pointers are to contiguous data in the layouts of conv2d.h; outputs are overwritten.
 namespace tessera::conv {
-
-/// One convolution with every size resolved.
-struct ConvShape {
-  int64_t n, h, w, c;  // input
-  int64_t o, kh, kw;   // filters
-  int64_t ho, wo;      // output
-  int64_t sh, sw, ph, pw, dh, dw, groups;
-
-  int64_t cg() const { return c / groups; }
-  int64_t og() const { return o / groups; }
-  bool operator==(const ConvShape&) const = default;
-};
-ConvShape make_shape(const Shape& x, const Shape& w, const Shape& y, const Conv2dOptions& options);
-
-/// Every activation of an epilogue is a clamp; bounds that do not bind are infinite.
-template <class T>
-struct Clamp {
-  T low = -std::numeric_limits<T>::infinity(), high = std::numeric_limits<T>::infinity();
-
-  Clamp() = default;
-  explicit Clamp(Activation activation) {
-    if (activation != Activation::none) low = 0;
-    if (activation == Activation::relu6) high = 6;
-  }
-  /// NaN passes. V is T or a vector of it.
-  template <class V>
-  V operator()(V v) const {
-    const V lo = V{} + low, hi = V{} + high;
-    v = v < lo ? lo : v;
-    return v > hi ? hi : v;
-  }
-};
 
 /// The specification: nested loops, parallel over output rows. T is float or double.
 namespace plain {
@@ -91,6 +57,16 @@ namespace unfolded {
 bool pays(const ConvShape& s);
 void weight_grad(const ConvShape& s, const float* g, const float* x, float* gw);
 }  // namespace unfolded
+
+/// The gradient of the image in f32, for ungrouped filters not dilated along a row: a product whose
+/// rows, one per output pixel, are added to the image. Meant for images of few channels.
+/// Deterministic for any number of threads.
+namespace scattered {
+bool applies(const ConvShape& s);
+/// Whether it is expected to be faster than oneDNN's.
+bool pays(const ConvShape& s);
+void input_grad(const ConvShape& s, const float* g, const float* w, float* gx);
+}  // namespace scattered
 
 #if !defined(TESSERA_REFERENCE)
 /// oneDNN in f32. Primitives are cached by shape and thread count, filters in oneDNN's own layout

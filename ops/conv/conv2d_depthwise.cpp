@@ -2,8 +2,9 @@
 #include <span>
 #include <vector>
 
-#include "ops/conv/conv2d_cpu.h"
+#include "ops/conv/conv2d_depthwise.h"
 #include "ops/cpu/blocked_gemm.h"
+#include "ops/cpu/lanes.h"
 #include "tensor/tensor.h"
 
 namespace tessera::conv::depthwise {
@@ -23,6 +24,7 @@ struct Run {
 
 constexpr int64_t kRun = 4;                 // outputs of a run that share the loads of the filter
 constexpr int64_t kBlockVectors = 4;        // channels of one walk along a row, in vectors
+constexpr int64_t kFetchBytes = 8 << 20;    // of images that caches will not hold
 constexpr int64_t kFilterBytes = 24 << 10;  // what the filters may take of the first-level cache
 
 // One axis of a gather: how output coordinates map to input coordinates, in either direction.
@@ -80,6 +82,7 @@ struct Gather {
   const T* bias;
   int64_t channels;
   Clamp<T> clamp{};
+  bool stream = false;  // the result is written past the caches
 };
 
 // `Count` outputs of a run, U vectors of channels from c on. `next` and `out_next` are the steps
@@ -101,7 +104,13 @@ inline void gather_channels(const Gather<T>& a, std::span<const Offset> taps, in
     }
   }
   for (int i = 0; i < Count; ++i)
-    for (int u = 0; u < U; ++u) L::store(out + i * out_next + c + u * kLanes, a.clamp(acc[i][u]));
+    for (int u = 0; u < U; ++u) {
+      T* const to = out + i * out_next + c + u * kLanes;
+      if (a.stream)
+        cpu::stream_lanes(to, a.clamp(acc[i][u]));
+      else
+        L::store(to, a.clamp(acc[i][u]));
+    }
 }
 
 // Channels [begin, end) of `Count` outputs from `first` on: pairs of vectors, then one vector, then
@@ -122,13 +131,26 @@ void gather_block(const Gather<T>& a, std::span<const Offset> taps, const Run& r
 }
 
 template <class T>
-void gather_run(Gather<T> a, std::span<const Offset> taps, const Run& run, int64_t begin,
+void gather_run(const Gather<T>& a, std::span<const Offset> taps, const Run& run, int64_t begin,
                 int64_t end) {
-  if (run.count == kRun) return gather_block<kRun>(a, taps, run, run.first, begin, end);
-  for (int64_t i = 0; i < run.count; ++i) {
-    gather_block<1>(a, taps, run, run.first + i * run.step, begin, end);
-    a.in += run.advance * a.channels;
+  switch (run.count) {
+    case 1:
+      return gather_block<1>(a, taps, run, run.first, begin, end);
+    case 2:
+      return gather_block<2>(a, taps, run, run.first, begin, end);
+    case 3:
+      return gather_block<3>(a, taps, run, run.first, begin, end);
+    default:
+      return gather_block<kRun>(a, taps, run, run.first, begin, end);
   }
+}
+
+// Fetches elements [part / parts, (part + 1) / parts) of what the next output row reads first.
+template <class T>
+inline void fetch_ahead(const T* next, int64_t count, int64_t part, int64_t parts) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  for (int64_t i = count * part / parts; i < count * (part + 1) / parts; i += kLine)
+    __builtin_prefetch(next + i, 0, 2);
 }
 
 // Taps of all runs of an output row, one after the other. Their inputs count from the row's first
@@ -172,24 +194,37 @@ void gather(const Axis& vertical, const Axis& horizontal, int64_t images, const 
   const int64_t block = whole ? channels : kBlockVectors * cpu::Vector<T>::kLanes;
   const std::vector<Run> runs = horizontal.runs();
   const int64_t in_row = horizontal.in * channels;
+  const int64_t blocks = (channels + block - 1) / block;
+  const auto visits = blocks * static_cast<int64_t>(runs.size());
+  const int64_t image_bytes = vertical.in * in_row * static_cast<int64_t>(sizeof(T));
+  const bool fetch = images * image_bytes >= kFetchBytes;
+  const int64_t row_bytes = channels * static_cast<int64_t>(sizeof(T));
+  const bool stream =
+      cpu::can_stream(all.out, row_bytes, images * vertical.out * horizontal.out * row_bytes);
+  const int64_t rows_ahead = vertical.transposed ? 1 : vertical.stride;
   parallel_for(0, images * vertical.out, 1, [&](int64_t begin, int64_t end) {
     RowTaps row_taps(runs, horizontal, channels);
     for (int64_t r = begin; r < end; ++r) {
       const std::vector<Tap> rows = vertical.taps(r % vertical.out);
       const int64_t first = rows.empty() ? 0 : rows.front().at;
       Gather<T> a = all;
+      a.stream = stream;
       a.in += (r / vertical.out * vertical.in + first) * in_row;
       a.out += r * horizontal.out * channels;
       const Offset* const taps = row_taps.get(rows);
+      const int64_t below = rows.empty() ? 0 : std::max(first, rows.back().at) + 1 - first;
+      int64_t visit = 0;
       for (int64_t c = 0; c < channels; c += block) {
         const Offset* of_run = taps;
         for (const Run& run : runs) {
           const size_t count = rows.size() * run.taps.size();
+          if (fetch) fetch_ahead(a.in + below * in_row, rows_ahead * in_row, visit++, visits);
           gather_run(a, {of_run, count}, run, c, std::min(c + block, channels));
           of_run += count;
         }
       }
     }
+    if (stream) cpu::stream_fence();
   });
 }
 
@@ -200,60 +235,7 @@ void transpose(const T* source, int64_t rows, int64_t cols, T* out) {
     for (int64_t c = 0; c < cols; ++c) out[c * rows + r] = source[r * cols + c];
 }
 
-// Sum over a stretch of output columns [begin, end) of g times the input that tap (kh, kw) saw,
-// added to acc (C). g and x point at column 0 of their rows.
-template <class L, int U, class T>
-inline void accumulate_tap(const T* g, const T* x, int64_t begin, int64_t end, int64_t channels,
-                           int64_t x_step, T* acc) {
-  using V = typename L::Type;
-  constexpr int64_t kLanes = L::kLanes;
-  V sum[U];
-  for (int u = 0; u < U; ++u) sum[u] = L::load(acc + u * kLanes);
-  for (int64_t p = begin; p < end; ++p)
-    for (int u = 0; u < U; ++u)
-      sum[u] += L::load(g + p * channels + u * kLanes) * L::load(x + p * x_step + u * kLanes);
-  for (int u = 0; u < U; ++u) L::store(acc + u * kLanes, sum[u]);
-}
-
-constexpr int64_t kColumns = 8;  // output columns per visit of the accumulators
-constexpr int64_t kParts = 16;   // partial sums of the weight gradient, whatever the threads
-
-// Adds the contribution of output row r (over all images) to acc (KH KW, C).
-template <class T>
-void weight_grad_row(const ConvShape& s, const T* g, const T* x, int64_t r, T* acc) {
-  using Lanes = cpu::Vector<T>;
-  constexpr int64_t kLanes = Lanes::kLanes;
-  const int64_t channels = s.c, n = r / s.ho, ho = r % s.ho;
-  const T* g_row = g + r * s.wo * channels;
-  // Output columns for which tap kw is inside the image.
-  const auto first = [&](int64_t kw) {
-    return std::max<int64_t>(0, (s.pw - kw * s.dw + s.sw - 1) / s.sw);
-  };
-  const auto last = [&](int64_t kw) {
-    const int64_t room = s.w - 1 + s.pw - kw * s.dw;
-    return room < 0 ? 0 : std::min(s.wo, room / s.sw + 1);
-  };
-  for (int64_t tile = 0; tile < s.wo; tile += kColumns) {
-    const auto over_taps = [&]<class L, int U>(int64_t c) {
-      for (int64_t kh = 0; kh < s.kh; ++kh) {
-        const int64_t h = ho * s.sh - s.ph + kh * s.dh;
-        if (h < 0 || h >= s.h) continue;
-        const T* x_row = x + (n * s.h + h) * s.w * channels;
-        for (int64_t kw = 0; kw < s.kw; ++kw) {
-          const int64_t begin = std::max(tile, first(kw));
-          const int64_t end = std::min(tile + kColumns, last(kw));
-          if (begin < end)
-            accumulate_tap<L, U>(g_row + c, x_row + (kw * s.dw - s.pw) * channels + c, begin, end,
-                                 channels, s.sw * channels, acc + (kh * s.kw + kw) * channels + c);
-        }
-      }
-    };
-    int64_t c = 0;
-    for (; c + 4 * kLanes <= channels; c += 4 * kLanes) over_taps.template operator()<Lanes, 4>(c);
-    for (; c + kLanes <= channels; c += kLanes) over_taps.template operator()<Lanes, 1>(c);
-    for (; c < channels; ++c) over_taps.template operator()<cpu::Scalar<T>, 1>(c);
-  }
-}
+constexpr int64_t kParts = 16;  // partial sums of the weight gradient, whatever the threads
 
 // Depth multiplier k = O / C: filter o reads channel o / k. The image is repeated to O channels.
 template <class T>
@@ -325,8 +307,7 @@ void weight_grad(const ConvShape& s, const T* g, const T* x, T* gw) {
   parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
       std::fill_n(sums + p * size, size, T(0));
-      for (int64_t r = rows * p / parts; r < rows * (p + 1) / parts; ++r)
-        weight_grad_row(s, g, x, r, sums + p * size);
+      add_weight_grad(s, g, x, rows * p / parts, rows * (p + 1) / parts, sums + p * size);
     }
   });
   for (int64_t p = 1; p < parts; ++p)

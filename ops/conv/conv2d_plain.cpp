@@ -4,13 +4,6 @@
 #include "tensor/parallel.h"
 
 namespace tessera::conv {
-
-ConvShape make_shape(const Shape& x, const Shape& w, const Shape& y, const Conv2dOptions& o) {
-  return {x[0],        x[1],         x[2],         x[3],       w[0],       w[1],
-          w[2],        y[1],         y[2],         o.stride.h, o.stride.w, o.padding.h,
-          o.padding.w, o.dilation.h, o.dilation.w, o.groups};
-}
-
 namespace plain {
 namespace {
 

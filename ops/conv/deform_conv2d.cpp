@@ -1,6 +1,6 @@
 #include "ops/conv/deform_conv2d.h"
 
-#include <cmath>
+#include <array>
 
 #include "autograd/apply.h"
 #include "autograd/engine.h"
@@ -8,6 +8,9 @@
 #include "ops/index/gather.h"
 #include "ops/index/view.h"
 #include "ops/pointwise/arithmetic.h"
+#include "ops/pointwise/comparison.h"
+#include "ops/pointwise/rounding.h"
+#include "ops/pointwise/where.h"
 #include "ops/reduce/sum.h"
 #include "tensor/view.h"
 
@@ -58,44 +61,57 @@ Shape check_columns(std::string_view op, const Tensor& x, const Tensor& offset, 
 // position between pixels is slope * offset + shift; corner k = 2 * dy + dx is row index[k] of the
 // (pixels * deform groups, channels) image and counts valid[k] (0 or 1).
 struct Corners {
-  Tensor slope, shift_h, shift_w, index, valid;
+  Tensor slope, shift_h, shift_w;
+  std::array<Tensor, 4> index, valid;
 };
 
+// Coordinates that do not depend on the data, at(i) for i in [0, count).
+template <class At>
+Tensor coordinates(int64_t count, const Shape& shape, const Tensor& like, const At& at) {
+  std::vector<int64_t> values(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) values[static_cast<size_t>(i)] = at(i);
+  return from_vector(values, shape, like.device());
+}
+
 Corners corners_of(const Shape& x, const Tensor& offset, Size2 k, const DeformConv2dOptions& o) {
-  const int64_t ho = offset.size(1), wo = offset.size(2), taps = k.h * k.w;
-  const Shape shape{x[0], ho, wo, o.deform_groups, taps};
-  const Shape corner_shape{4, x[0], ho, wo, o.deform_groups, taps};
-  const auto count = static_cast<size_t>(numel(shape));
-  const std::vector<double> moves = offset.to_vector<double>();
-  std::vector<double> slope(count), shift_h(count), shift_w(count), valid(4 * count);
-  std::vector<int64_t> index(4 * count);
-  for (size_t i = 0; i < count; ++i) {
-    const auto at = static_cast<int64_t>(i);
-    const int64_t p = at / (o.deform_groups * taps), d = at / taps % o.deform_groups;
-    const auto base_h = static_cast<double>(p / wo % ho * o.stride.h - o.padding.h +
-                                            at % taps / k.w * o.dilation.h);
-    const auto base_w =
-        static_cast<double>(p % wo * o.stride.w - o.padding.w + at % taps % k.w * o.dilation.w);
-    const double h = base_h + moves[2 * i], w = base_w + moves[2 * i + 1];
-    if (!(h > -1 && w > -1 && h < static_cast<double>(x[1]) && w < static_cast<double>(x[2])))
-      continue;  // a constant 0
-    slope[i] = 1;
-    shift_h[i] = base_h - std::floor(h);
-    shift_w[i] = base_w - std::floor(w);
-    for (int64_t c = 0; c < 4; ++c) {
-      const int64_t row = static_cast<int64_t>(std::floor(h)) + c / 2;
-      const int64_t col = static_cast<int64_t>(std::floor(w)) + c % 2;
-      if (row < 0 || row >= x[1] || col < 0 || col >= x[2]) continue;
-      const size_t to = static_cast<size_t>(c) * count + i;
-      valid[to] = 1;
-      index[to] = ((p / (ho * wo) * x[1] + row) * x[2] + col) * o.deform_groups + d;
-    }
+  const int64_t n = x[0], ho = offset.size(1), wo = offset.size(2), sets = o.deform_groups,
+                taps = k.h * k.w;
+  const Tensor moves = reshape(offset, {n, ho, wo, sets, taps, 2});
+  const auto floating = [&](const Tensor& t) { return view::to(t, offset.dtype()); };
+  const Tensor base_h = floating(coordinates(ho * taps, {ho, 1, 1, taps}, offset, [&](int64_t i) {
+    return i / taps * o.stride.h - o.padding.h + i % taps / k.w * o.dilation.h;
+  }));
+  const Tensor base_w = floating(coordinates(wo * taps, {wo, 1, taps}, offset, [&](int64_t i) {
+    return i / taps * o.stride.w - o.padding.w + i % taps % k.w * o.dilation.w;
+  }));
+  const Tensor image = coordinates(n * sets, {n, 1, 1, sets, 1}, offset, [&](int64_t i) {
+    return i / sets * x[1] * x[2] * sets + i % sets;
+  });
+  const auto height = static_cast<double>(x[1]), width = static_cast<double>(x[2]);
+  const Tensor h = base_h + select(moves, -1, 0), w = base_w + select(moves, -1, 1);
+  const Tensor inside =
+      logical_and(logical_and(gt(h, -1), lt(h, height)), logical_and(gt(w, -1), lt(w, width)));
+  const Tensor none = zeros({}, offset.dtype(), offset.device());
+  const Tensor top = floor(where(inside, h, none)), left = floor(where(inside, w, none));
+  Corners corners{floating(inside),
+                  where(inside, base_h - top, none),
+                  where(inside, base_w - left, none),
+                  {},
+                  {}};
+  for (int c = 0; c < 4; ++c) {
+    const Tensor row = top + c / 2, col = left + c % 2;
+    const Tensor in_rows = logical_and(ge(row, 0), lt(row, height));
+    const Tensor in_cols = logical_and(ge(col, 0), lt(col, width));
+    const Tensor valid = logical_and(inside, logical_and(in_rows, in_cols));
+    // In integers: f32 cannot count the pixels of many images.
+    const Tensor pixel =
+        view::to(row, DType::i64) * static_cast<double>(x[2]) + view::to(col, DType::i64);
+    const auto at = static_cast<size_t>(c);
+    corners.index[at] = where(valid, pixel * static_cast<double>(sets) + image,
+                              zeros({}, DType::i64, offset.device()));
+    corners.valid[at] = floating(valid);
   }
-  const auto make = [&](const std::vector<double>& v, const Shape& s) {
-    return view::to(view::to(from_vector(v, s), offset.dtype()), offset.device());
-  };
-  return {make(slope, shape), make(shift_h, shape), make(shift_w, shape),
-          from_vector(index, corner_shape, offset.device()), make(valid, corner_shape)};
+  return corners;
 }
 
 // deform_columns from public operators: what the second order differentiates.
@@ -111,8 +127,8 @@ Tensor columns_composite(const Tensor& x, const Tensor& offset, const Tensor& ma
   Tensor columns;
   for (int64_t corner = 0; corner < 4; ++corner) {
     const Tensor weight = (corner / 2 ? h : 1.0 - h) * (corner % 2 ? w : 1.0 - w);
-    const Tensor part = unsqueeze(weight * view::select(at.valid, 0, corner), -1) *
-                        take_rows(pixels, view::select(at.index, 0, corner));
+    const auto c4 = static_cast<size_t>(corner);
+    const Tensor part = unsqueeze(weight * at.valid[c4], -1) * take_rows(pixels, at.index[c4]);
     columns = columns.defined() ? columns + part : part;
   }
   if (mask.defined()) columns = columns * reshape(mask, {n, ho, wo, sets, taps, 1});

@@ -1,8 +1,7 @@
 #include <algorithm>
-#include <array>
-#include <cmath>
 
 #include "ops/conv/deform_conv2d.h"
+#include "ops/conv/deform_sample.h"
 #include "ops/cpu/blocked_gemm.h"
 #include "tensor/view.h"
 
@@ -36,34 +35,8 @@ Sizes make_sizes(const Tensor& x, const Tensor& offset, Size2 kernel,
           o.deform_groups};
 }
 
-// A bilinear sample: up to four pixels of the image, their weights and the weights' derivatives in
-// the position.
 template <class T>
-struct Sample {
-  struct Corner {
-    int64_t pixel;
-    T weight, d_h, d_w;
-  };
-  std::array<Corner, 4> corners;
-  int count = 0;
-};
-
-template <class T>
-Sample<T> sample_at(const Sizes& s, T h, T w) {
-  Sample<T> sample;
-  if (!(h > -1 && w > -1 && h < static_cast<T>(s.h) && w < static_cast<T>(s.w))) return sample;
-  const T top = std::floor(h), left = std::floor(w);
-  const int64_t h0 = static_cast<int64_t>(top), w0 = static_cast<int64_t>(left);
-  const T fh = h - top, fw = w - left;
-  for (int i = 0; i < 4; ++i) {
-    const int64_t row = h0 + i / 2, col = w0 + i % 2;
-    if (row < 0 || row >= s.h || col < 0 || col >= s.w) continue;
-    const T wh = i / 2 ? fh : 1 - fh, ww = i % 2 ? fw : 1 - fw;
-    sample.corners[static_cast<size_t>(sample.count++)] = {row * s.w + col, wh * ww,
-                                                           i / 2 ? ww : -ww, i % 2 ? wh : -wh};
-  }
-  return sample;
-}
+using Sample = conv::BilinearSample<T>;
 
 // The sample of tap k, deform group d at output pixel p of one image. offset is the image's.
 template <class T>
@@ -71,7 +44,8 @@ Sample<T> sample_of(const Sizes& s, const T* offset, int64_t p, int64_t d, int64
   const T* move = offset + ((p * s.deform_groups + d) * s.taps + k) * 2;
   const int64_t h = p / s.wo * s.stride.h - s.padding.h + k / s.kw * s.dilation.h;
   const int64_t w = p % s.wo * s.stride.w - s.padding.w + k % s.kw * s.dilation.w;
-  return sample_at(s, static_cast<T>(h) + move[0], static_cast<T>(w) + move[1]);
+  return {static_cast<int>(s.h), static_cast<int>(s.w), static_cast<T>(h) + move[0],
+          static_cast<T>(w) + move[1]};
 }
 
 // Calls fn(channel, count, column) for the stretches of input channels [begin, end) that are also
@@ -115,8 +89,9 @@ void columns_typed(const Sizes& s, const T* x, const T* offset, const T* mask, T
                         [&](int64_t channel, int64_t count, int64_t column) {
                           T* dst = out + column;
                           std::fill_n(dst, count, T(0));
-                          for (int i = 0; i < sample.count; ++i) {
-                            const auto& corner = sample.corners[static_cast<size_t>(i)];
+                          for (int i = 0; i < 4; ++i) {
+                            const auto corner = sample.corner(i);
+                            if (corner.pixel < 0) continue;
                             const T weight = corner.weight * scale;
                             const T* src = image + corner.pixel * s.c + channel;
                             for (int64_t j = 0; j < count; ++j) dst[j] += weight * src[j];
@@ -141,8 +116,9 @@ void sampling_grad(const Sizes& s, const T* g, const T* x, const T* offset, cons
         for (int64_t k = 0; k < s.taps; ++k) {
           const Sample<T> sample = sample_of(s, offset + n * s.pixels() * per_pixel * 2, p, d, k);
           T value = 0, d_h = 0, d_w = 0;
-          for (int i = 0; i < sample.count; ++i) {
-            const auto& corner = sample.corners[static_cast<size_t>(i)];
+          for (int i = 0; i < 4; ++i) {
+            const auto corner = sample.corner(i);
+            if (corner.pixel < 0) continue;
             T sum = 0;
             for_stretches(s, d * s.channels_per_offset, (d + 1) * s.channels_per_offset, k,
                           [&](int64_t channel, int64_t count, int64_t column) {
@@ -186,8 +162,9 @@ void input_grad(const Sizes& s, const T* g, const T* offset, const T* mask, T* g
             const Sample<T> sample = sample_of(s, image_offset, p, d, k);
             const T scale = mask ? mask[q * per_pixel + d * s.taps + k] : T(1);
             for_stretches(s, from, to, k, [&](int64_t channel, int64_t count, int64_t column) {
-              for (int i = 0; i < sample.count; ++i) {
-                const auto& corner = sample.corners[static_cast<size_t>(i)];
+              for (int i = 0; i < 4; ++i) {
+                const auto corner = sample.corner(i);
+                if (corner.pixel < 0) continue;
                 const T weight = corner.weight * scale;
                 T* dst = image + corner.pixel * s.c + channel;
                 for (int64_t j = 0; j < count; ++j) dst[j] += weight * gcolumns[column + j];

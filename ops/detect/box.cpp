@@ -5,6 +5,7 @@
 
 #include "autograd/apply.h"
 #include "autograd/engine.h"
+#include "ops/detect/overlap.h"
 #include "ops/index/concat.h"
 #include "ops/index/view.h"
 #include "ops/pointwise/arithmetic.h"
@@ -114,19 +115,15 @@ void box_iou_typed(const T* a, const T* b, int64_t rows, int64_t columns, T* y) 
     y1[j] = b[4 * j + 1];
     x2[j] = b[4 * j + 2];
     y2[j] = b[4 * j + 3];
-    area[j] = (x2[j] - x1[j]) * (y2[j] - y1[j]);
+    area[j] = math::Corners<T>{x1[j], y1[j], x2[j], y2[j]}.area();
   }
   parallel_for(0, rows, std::max<int64_t>(1, 8192 / columns), [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const T ax1 = a[4 * i], ay1 = a[4 * i + 1], ax2 = a[4 * i + 2], ay2 = a[4 * i + 3];
-      const T own = (ax2 - ax1) * (ay2 - ay1);
+      const math::Corners<T> box{a[4 * i], a[4 * i + 1], a[4 * i + 2], a[4 * i + 3]};
+      const T own = box.area();
       T* __restrict out = y + i * columns;
-      for (int64_t j = 0; j < columns; ++j) {
-        const T w = std::min(ax2, x2[j]) - std::max(ax1, x1[j]);
-        const T h = std::min(ay2, y2[j]) - std::max(ay1, y1[j]);
-        const T common = std::max(w, T(0)) * std::max(h, T(0));
-        out[j] = common / (own + area[j] - common);
-      }
+      for (int64_t j = 0; j < columns; ++j)
+        out[j] = math::box_iou(box, own, {x1[j], y1[j], x2[j], y2[j]}, area[j]);
     }
   });
 }

@@ -1,10 +1,9 @@
 #include "ops/detect/nms.h"
 
-#include <cmath>
-#include <limits>
 #include <unordered_map>
 #include <vector>
 
+#include "ops/detect/overlap.h"
 #include "ops/index/axis.h"
 #include "ops/index/sort.h"
 #include "tensor/view.h"
@@ -20,14 +19,6 @@ struct Columns {
   explicit Columns(size_t n) : x1(n), y1(n), x2(n), y2(n), area(n) {}
 };
 
-/// The largest T that is not above the threshold: for every T, v > threshold is v > this.
-template <class T>
-T round_down(double threshold) {
-  const T t = static_cast<T>(threshold);
-  return static_cast<double>(t) > threshold ? std::nextafter(t, std::numeric_limits<T>::lowest())
-                                            : t;
-}
-
 /// Marks in `dropped` what greedy suppression drops of the boxes order[members...], in that order.
 template <class T>
 void suppress(const T* boxes, const int64_t* order, const std::vector<int64_t>& members,
@@ -40,21 +31,20 @@ void suppress(const T* boxes, const int64_t* order, const std::vector<int64_t>& 
     c.y1[i] = box[1];
     c.x2[i] = box[2];
     c.y2[i] = box[3];
-    c.area[i] = (box[2] - box[0]) * (box[3] - box[1]);
+    c.area[i] = math::Corners<T>{box[0], box[1], box[2], box[3]}.area();
   }
   std::vector<uint8_t> gone(n, 0);
   for (size_t i = 0; i < n; ++i) {
     if (gone[i]) continue;
-    const T x1 = c.x1[i], y1 = c.y1[i], x2 = c.x2[i], y2 = c.y2[i], area = c.area[i];
+    const math::Corners<T> box{c.x1[i], c.y1[i], c.x2[i], c.y2[i]};
+    const T area = c.area[i];
     const T *px1 = c.x1.data(), *py1 = c.y1.data(), *px2 = c.x2.data(), *py2 = c.y2.data();
     const T* parea = c.area.data();
     uint8_t* __restrict flag = gone.data();
     for (size_t j = i + 1; j < n; ++j) {
-      const T left = px1[j] > x1 ? px1[j] : x1, top = py1[j] > y1 ? py1[j] : y1;
-      const T right = px2[j] < x2 ? px2[j] : x2, bottom = py2[j] < y2 ? py2[j] : y2;
-      const T w = right > left ? right - left : T(0), h = bottom > top ? bottom - top : T(0);
-      const T common = w * h;
-      flag[j] |= static_cast<uint8_t>(common / (area + parea[j] - common) > threshold);
+      const math::Corners<T> other{px1[j], py1[j], px2[j], py2[j]};
+      flag[j] |=
+          static_cast<uint8_t>(math::suppression_iou(box, area, other, parea[j]) > threshold);
     }
   }
   for (size_t i = 0; i < n; ++i) dropped[static_cast<size_t>(members[i])] = gone[i];
@@ -75,7 +65,7 @@ Tensor nms_cpu(const Tensor& boxes, const Tensor& order, const Tensor& classes, 
   std::vector<uint8_t> dropped(static_cast<size_t>(n), 0);
   dispatch_float(boxes.dtype(), "nms", [&]<class T>() {
     for (const std::vector<int64_t>& members : groups)
-      suppress(boxes.data<T>(), sorted, members, round_down<T>(threshold), dropped);
+      suppress(boxes.data<T>(), sorted, members, math::round_down<T>(threshold), dropped);
   });
   std::vector<int64_t> kept;
   for (int64_t i = 0; i < n; ++i)

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "ops/detect/roi_align.h"
+#include "ops/detect/roi_math.h"
 #include "tensor/parallel.h"
 
 namespace tessera {
@@ -34,22 +35,17 @@ struct BinTaps {
     weight.push_back(w);
   }
 
-  void build(T start, T side, int64_t bins, int64_t size, int64_t samples) {
+  void build(const math::RoiAxis<T>& axis, int64_t bins, int64_t size) {
     begin.assign(1, 0);
     index.clear();
     weight.clear();
-    const T bin = side / static_cast<T>(bins);
-    const T share = T(1) / static_cast<T>(std::max<int64_t>(samples, 1));
+    const T share = axis.share();
     for (int64_t b = 0; b < bins; ++b) {
-      for (int64_t s = 0; s < samples; ++s) {
-        T at = start + static_cast<T>(b) * bin +
-               (static_cast<T>(s) + T(0.5)) * bin / static_cast<T>(samples);
-        if (at < T(-1) || at > static_cast<T>(size)) continue;
-        at = std::max(at, T(0));
-        const int64_t low = std::min(static_cast<int64_t>(at), size - 1);
-        const T t = low >= size - 1 ? T(0) : at - static_cast<T>(low);
-        add(low, share * (1 - t));
-        if (t > 0) add(low + 1, share * t);
+      for (int64_t s = 0; s < axis.samples; ++s) {
+        const math::RoiTap<T> tap(axis.position(b, s), size);
+        if (!tap.inside) continue;
+        add(tap.low, share * (1 - tap.t));
+        if (tap.t > 0) add(tap.low + 1, share * tap.t);
       }
       begin.push_back(index.size());
     }
@@ -64,20 +60,8 @@ struct RoiTaps {
   /// roi: batch index, x1, y1, x2, y2 in image pixels.
   void build(const T* roi, const RoiAlignOptions& o, int64_t height, int64_t width) {
     image = static_cast<int64_t>(roi[0]);
-    const T scale = static_cast<T>(o.spatial_scale), offset = o.aligned ? T(0.5) : T(0);
-    const T x1 = roi[1] * scale - offset, y1 = roi[2] * scale - offset;
-    T w = roi[3] * scale - offset - x1, h = roi[4] * scale - offset - y1;
-    if (!o.aligned) {
-      w = std::max(w, T(1));
-      h = std::max(h, T(1));
-    }
-    const auto samples = [&](T side, int64_t bins) {
-      return o.sampling_ratio > 0 ? o.sampling_ratio
-                                  : static_cast<int64_t>(std::ceil(side / static_cast<T>(bins)));
-    };
-    const int64_t nh = samples(h, o.output_h), nw = samples(w, o.output_w);
-    rows.build(y1, h, o.output_h, height, nh);
-    columns.build(x1, w, o.output_w, width, nw);
+    rows.build(math::RoiAxis<T>(roi[2], roi[4], o.output_h, o), o.output_h, height);
+    columns.build(math::RoiAxis<T>(roi[1], roi[3], o.output_w, o), o.output_w, width);
   }
 };
 
@@ -89,7 +73,7 @@ void check_values(const T* rois, int64_t count, int64_t images, double scale) {
                   "roi_align: batch index ", roi[0], " of roi ", r, " is outside [0, ", images,
                   ")");
     for (int i = 1; i < 5; ++i)
-      TESSERA_CHECK(ValueError, std::abs(static_cast<double>(roi[i]) * scale) <= 1e7,
+      TESSERA_CHECK(ValueError, std::abs(static_cast<double>(roi[i]) * scale) <= math::kRoiLimit,
                     "roi_align: coordinate ", roi[i], " of roi ", r, " is out of range");
   }
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "ops/detect/roi_align.h"
+#include "ops/detect/roi_math.h"
 #include "ops/index/gather.h"
 #include "ops/index/view.h"
 #include "ops/pointwise/where.h"
@@ -15,24 +16,11 @@ namespace tessera {
 
 namespace {
 
-struct Span {
-  int64_t first, last;  // [first, last)
-};
-
-/// Pixels of bin b when a side from `low` to `high` (image pixels) is cut into `bins`.
-template <class T>
-Span bin_span(T low, T high, T scale, int64_t b, int64_t bins, int64_t size) {
-  const auto start = static_cast<int64_t>(std::round(low * scale));
-  const auto end = static_cast<int64_t>(std::round(high * scale));
-  const T bin = static_cast<T>(std::max<int64_t>(end - start + 1, 1)) / static_cast<T>(bins);
-  const auto first = static_cast<int64_t>(std::floor(static_cast<T>(b) * bin)) + start;
-  const auto last = static_cast<int64_t>(std::ceil(static_cast<T>(b + 1) * bin)) + start;
-  return {std::clamp<int64_t>(first, 0, size), std::clamp<int64_t>(last, 0, size)};
-}
+using math::RoiSpan;
 
 /// Position of the largest of the span's pixels for every channel; NaN is the largest.
 template <class T>
-void argmax_in(const T* pixels, Span rows, Span columns, int64_t width, int64_t first_pixel,
+void argmax_in(const T* pixels, RoiSpan rows, RoiSpan columns, int64_t width, int64_t first_pixel,
                int64_t channels, int64_t* at) {
   std::fill_n(at, channels, first_pixel + rows.first * width + columns.first);
   for (int64_t h = rows.first; h < rows.last; ++h)
@@ -66,8 +54,8 @@ bool roi_pool_argmax_typed(const Tensor& feature, const Tensor& rois, T scale, T
                       roi[i], " of roi ", r, " is out of range");
       const int64_t first_pixel = static_cast<int64_t>(roi[0]) * height * width;
       for (int64_t b = 0; b < out_h * out_w; ++b) {
-        const Span rows = bin_span(roi[2], roi[4], scale, b / out_w, out_h, height);
-        const Span columns = bin_span(roi[1], roi[3], scale, b % out_w, out_w, width);
+        const RoiSpan rows = math::roi_pool_span(roi[2], roi[4], scale, b / out_w, out_h, height);
+        const RoiSpan columns = math::roi_pool_span(roi[1], roi[3], scale, b % out_w, out_w, width);
         const bool empty = rows.first >= rows.last || columns.first >= columns.last;
         const int64_t bin = r * out_h * out_w + b;
         full[bin] = !empty;

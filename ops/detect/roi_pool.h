@@ -19,7 +19,7 @@ Tensor roi_pool(const Tensor& feature, const Tensor& rois, int64_t output_h, int
 namespace kernel {
 /// argmax: i64 (R, output_h, output_w, C), positions among the N * H * W pixels; 0 for an empty
 /// bin. filled: bool (R, output_h, output_w, 1), whether the bin holds pixels. Returns
-/// whether some bin is empty.
+/// whether some bin may be empty: the kernel of a device need not wait until it knows.
 extern KernelSlot<bool(const Tensor& feature, const Tensor& rois, double spatial_scale,
                        Tensor& argmax, Tensor& filled)>
     roi_pool_argmax;

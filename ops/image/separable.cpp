@@ -1,9 +1,12 @@
 #include "ops/image/separable.h"
 
 #include <algorithm>
-#include <cstring>
+#include <cstdint>
+#include <type_traits>
 
 #include "autograd/apply.h"
+#include "ops/cpu/vector.h"
+#include "ops/image/lane_map.h"
 #include "tensor/parallel.h"
 #include "tensor/view.h"
 
@@ -64,68 +67,117 @@ struct Separable {
 
 /// dst := sum of weight[t] * (row index[t] of src), rows of `n` elements.
 template <class T>
-void combine(const T* src, const int64_t* index, const double* weight, int64_t taps, int64_t n,
-             T* __restrict dst) {
-  const auto row = [&](int64_t t) { return src + index[t] * n; };
-  const auto w = [&](int64_t t) { return static_cast<T>(weight[t]); };
-  int64_t done = 0;
-  if (taps == 0) {
-    std::fill_n(dst, n, T(0));
-  } else if (taps == 1) {
-    const T* a = row(0);
-    const T wa = w(0);
-    for (int64_t c = 0; c < n; ++c) dst[c] = wa * a[c];
-  } else if (taps < 4) {
-    const T *a = row(0), *b = row(1);
-    const T wa = w(0), wb = w(1);
-    for (int64_t c = 0; c < n; ++c) dst[c] = wa * a[c] + wb * b[c];
-    done = 2;
-  } else {
-    const T *a = row(0), *b = row(1), *d = row(2), *e = row(3);
-    const T wa = w(0), wb = w(1), wd = w(2), we = w(3);
-    for (int64_t c = 0; c < n; ++c) dst[c] = wa * a[c] + wb * b[c] + wd * d[c] + we * e[c];
-    done = 4;
+struct Combination {
+  const T* src;
+  const int64_t* index;
+  const T* weight;
+  int64_t taps, n;
+
+  bool copies() const { return taps == 1 && weight[0] == 1; }
+  const T* row(int64_t t) const { return src + index[t] * n; }
+
+  template <class L, int U>
+  void lanes(int64_t c, T* dst) const {
+    typename L::Type sum[U] = {};
+    for (int64_t t = 0; t < taps; ++t) {
+      const T* from = row(t) + c;
+      for (int u = 0; u < U; ++u) sum[u] += weight[t] * L::load(from + u * L::kLanes);
+    }
+    for (int u = 0; u < U; ++u) L::store(dst + c + u * L::kLanes, sum[u]);
   }
-  for (int64_t t = std::max<int64_t>(done, 1); t < taps; ++t) {
-    const T* a = row(t);
-    const T wa = w(t);
-    for (int64_t c = 0; c < n; ++c) dst[c] += wa * a[c];
+  void into(T* dst) const {
+    using Lanes = cpu::Vector<T>;
+    int64_t c = 0;
+    for (; c + 4 * Lanes::kLanes <= n; c += 4 * Lanes::kLanes) lanes<Lanes, 4>(c, dst);
+    for (; c + Lanes::kLanes <= n; c += Lanes::kLanes) lanes<Lanes, 1>(c, dst);
+    for (; c < n; ++c) lanes<cpu::Scalar<T>, 1>(c, dst);
   }
-}
+};
+
+/// An axis' map with weights in T.
+template <class T>
+class Taps {
+ public:
+  explicit Taps(const AxisMap& map) : map_(map), weight_(map.weight.begin(), map.weight.end()) {}
+
+  Combination<T> of(int64_t output, const T* src, int64_t n) const {
+    const auto from = static_cast<size_t>(map_.begin[static_cast<size_t>(output)]);
+    const auto to = static_cast<size_t>(map_.begin[static_cast<size_t>(output) + 1]);
+    return {src, map_.index.data() + from, weight_.data() + from, static_cast<int64_t>(to - from),
+            n};
+  }
+
+ private:
+  const AxisMap& map_;
+  std::vector<T> weight_;
+};
 
 /// Each output row: first the rows of the image are combined into one, which stays in cache, then
 /// its pixels. Both loops run over channels (the first over a whole row).
 template <class T>
-void separable_typed(const T* x, const AxisMap& rows, const AxisMap& columns, int64_t images,
-                     int64_t channels, T* y) {
-  const int64_t in_row = columns.in * channels, out_row = columns.out * channels;
+void separable_wide(const T* x, const AxisMap& row_map, const AxisMap& column_map, int64_t images,
+                    int64_t channels, T* y) {
+  const Taps<T> rows(row_map), columns(column_map);
+  const int64_t in_row = column_map.in * channels, out_row = column_map.out * channels;
   const int64_t grain = std::max<int64_t>(1, 16384 / (out_row + in_row));
-  parallel_for(0, images * rows.out, grain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, images * row_map.out, grain, [&](int64_t begin, int64_t end) {
     std::vector<T> buffer(static_cast<size_t>(in_row));
     for (int64_t r = begin; r < end; ++r) {
-      const int64_t n = r / rows.out, o = r % rows.out;
-      const T* image = x + n * rows.in * in_row;
-      const auto first = static_cast<size_t>(rows.begin[static_cast<size_t>(o)]);
-      const int64_t taps = rows.begin[static_cast<size_t>(o) + 1] - static_cast<int64_t>(first);
-      const T* row = buffer.data();
-      if (taps == 1 && rows.weight[first] == 1)
-        row = image + rows.index[first] * in_row;
-      else
-        combine(image, rows.index.data() + first, rows.weight.data() + first, taps, in_row,
-                buffer.data());
+      const T* image = x + r / row_map.out * row_map.in * in_row;
+      const Combination<T> vertical = rows.of(r % row_map.out, image, in_row);
+      const T* row = vertical.copies() ? vertical.row(0) : buffer.data();
+      if (!vertical.copies()) vertical.into(buffer.data());
       T* dst = y + r * out_row;
-      for (int64_t p = 0; p < columns.out; ++p, dst += channels) {
-        const auto from = static_cast<size_t>(columns.begin[static_cast<size_t>(p)]);
-        const int64_t count =
-            columns.begin[static_cast<size_t>(p) + 1] - static_cast<int64_t>(from);
-        if (count == 1 && columns.weight[from] == 1)
-          std::copy_n(row + columns.index[from] * channels, channels, dst);
+      for (int64_t p = 0; p < column_map.out; ++p, dst += channels) {
+        const Combination<T> horizontal = columns.of(p, row, channels);
+        if (horizontal.copies())
+          std::copy_n(horizontal.row(0), channels, dst);
         else
-          combine(row, columns.index.data() + from, columns.weight.data() + from, count, channels,
-                  dst);
+          horizontal.into(dst);
       }
     }
   });
+}
+
+/// The same for few channels: the second step by a LaneMap, several rows together.
+void separable_narrow(const float* x, const AxisMap& row_map, const AxisMap& column_map,
+                      int64_t images, int64_t channels, float* y) {
+  constexpr int64_t kRows = 4;
+  const Taps<float> rows(row_map);
+  const LaneMap columns(column_map, channels);
+  const int64_t in_row = column_map.in * channels, out_row = column_map.out * channels;
+  const int64_t stride = std::max<int64_t>(in_row, cpu::kPanelLanes);
+  const int64_t all = images * row_map.out, groups = (all + kRows - 1) / kRows;
+  const int64_t grain = std::max<int64_t>(1, 16384 / (kRows * (out_row + in_row)));
+  parallel_for(0, groups, grain, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(static_cast<size_t>(kRows * stride));
+    for (int64_t r = begin * kRows; r < std::min(all, end * kRows); r += kRows) {
+      const int64_t count = std::min(kRows, all - r);
+      for (int64_t i = 0; i < count; ++i) {
+        const float* image = x + (r + i) / row_map.out * row_map.in * in_row;
+        rows.of((r + i) % row_map.out, image, in_row).into(buffer.data() + i * stride);
+      }
+      float* dst = y + r * out_row;
+      if (count == kRows) {
+        columns.apply<kRows>(buffer.data(), stride, dst, out_row);
+        continue;
+      }
+      for (int64_t i = 0; i < count; ++i)
+        columns.apply<1>(buffer.data() + i * stride, stride, dst + i * out_row, out_row);
+    }
+  });
+}
+
+template <class T>
+void separable_typed(const T* x, const AxisMap& rows, const AxisMap& columns, int64_t images,
+                     int64_t channels, T* y) {
+  if constexpr (std::is_same_v<T, float>) {
+    // Making the steps costs about as much as a few rows of the loop over pixels.
+    const bool many = images * rows.out >= 8 && columns.in * channels <= INT32_MAX;
+    if (channels < cpu::kPanelLanes && many)
+      return separable_narrow(x, rows, columns, images, channels, y);
+  }
+  separable_wide(x, rows, columns, images, channels, y);
 }
 
 void separable_cpu(const Tensor& x, const AxisMap& rows, const AxisMap& columns, Tensor& y) {

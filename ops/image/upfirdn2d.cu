@@ -64,7 +64,8 @@ struct Fir {
 /// The part of y that a block makes: tile_h x tile_w pixels, `lanes` groups of kVector channels.
 struct Tiles {
   int tile_h, tile_w, lanes, pixels_h, pixels_w;
-  int64_t down, across, deep;  // tiles of an image: along its rows, columns and channels
+  uint32_t blocks;                   // tiles of all images
+  cuda::Divider deep, across, down;  // tiles of one: along its channels, columns and rows
   cuda::Divider by_lanes, by_width, by_pixels;
 };
 
@@ -166,12 +167,11 @@ __global__ void __launch_bounds__(kThreads)
   const FirAxis &rows = fir.rows, &columns = fir.columns;
   for (int i = threadIdx.x; i < rows.taps * columns.taps; i += kThreads)
     weights[i] = fir.weight(filter, i, gain);
-  const int64_t all = fir.images * tiles.down * tiles.across * tiles.deep;
-  for (int64_t b = blockIdx.x; b < all; b += gridDim.x) {
-    const int64_t channel = b % tiles.deep * lanes * kVector, place = b / tiles.deep;
-    const int64_t ox = place % tiles.across * tiles.tile_w;
-    const int64_t oy = place / tiles.across % tiles.down * tiles.tile_h;
-    const int64_t image = place / tiles.across / tiles.down;
+  for (uint32_t b = blockIdx.x; b < tiles.blocks; b += gridDim.x) {
+    uint32_t deep = b;
+    uint32_t across = tiles.deep.split(deep), down = tiles.across.split(across);
+    const int64_t image = tiles.down.split(down), channel = int64_t{deep} * lanes * kVector;
+    const int64_t oy = int64_t{down} * tiles.tile_h, ox = int64_t{across} * tiles.tile_w;
     int rest_y, rest_x;
     const int64_t iy = rows.origin(oy, rest_y), ix = columns.origin(ox, rest_x);
     load_tile<T, kVector>(fir, tiles, image, iy, ix, channel, x, pixels);
@@ -231,7 +231,8 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// The largest tile whose pixels and filter fit into shared memory; tile_h 0 if none does. tile_h
+/// The largest tile whose pixels and filter fit into shared memory; tile_h 0 if none does,
+/// or for more tiles than 32 bits count. tile_h
 /// is a multiple of `rows`.
 Tiles choose_tiles(const Fir& fir, int vector, int64_t element, int64_t rows, int64_t& bytes) {
   constexpr int64_t limit = 48 << 10;
@@ -244,17 +245,16 @@ Tiles choose_tiles(const Fir& fir, int vector, int64_t element, int64_t rows, in
     if (ph > limit || pw > limit) continue;
     bytes = (ph * pw * lanes * vector + int64_t{fir.rows.taps} * fir.columns.taps) * element;
     if (bytes > limit) continue;
-    return {static_cast<int>(tile_h),
-            static_cast<int>(tile_w),
-            static_cast<int>(lanes),
-            static_cast<int>(ph),
-            static_cast<int>(pw),
-            (fir.rows.out + tile_h - 1) / tile_h,
-            (fir.columns.out + tile_w - 1) / tile_w,
-            (groups + lanes - 1) / lanes,
-            cuda::Divider(lanes),
-            cuda::Divider(tile_w),
-            cuda::Divider(pw)};
+    const int64_t deep = (groups + lanes - 1) / lanes;
+    const int64_t across = (fir.columns.out + tile_w - 1) / tile_w;
+    const int64_t down = (fir.rows.out + tile_h - 1) / tile_h;
+    if (fir.images * down * across * deep > INT32_MAX) return {};
+    return {static_cast<int>(tile_h), static_cast<int>(tile_w),
+            static_cast<int>(lanes),  static_cast<int>(ph),
+            static_cast<int>(pw),     static_cast<uint32_t>(fir.images * down * across * deep),
+            cuda::Divider(deep),      cuda::Divider(across),
+            cuda::Divider(down),      cuda::Divider(lanes),
+            cuda::Divider(tile_w),    cuda::Divider(pw)};
   }
   return {};
 }
@@ -272,17 +272,16 @@ bool launch_tiles(const Fir& fir, compute_t<T> gain, const Tensor& filter, const
   int64_t bytes = 0;
   const Tiles tiles = choose_tiles(fir, kVector, sizeof(compute_t<T>), kRows, bytes);
   if (tiles.tile_h == 0) return false;
-  const int64_t blocks = fir.images * tiles.down * tiles.across * tiles.deep;
   cuda::launch(upfirdn2d_tile<T, kVector, kTaps, kRows>,
-               {cuda::grid_for(blocks, 1), kThreads, static_cast<size_t>(bytes)}, fir, tiles, gain,
-               filter.data<float>(), x.data<T>(), y.data<T>());
+               {cuda::grid_for(tiles.blocks, 1), kThreads, static_cast<size_t>(bytes)}, fir, tiles,
+               gain, filter.data<float>(), x.data<T>(), y.data<T>());
   return true;
 }
 
 template <class T>
 bool launch_fitting(const Fir& fir, compute_t<T> gain, const Tensor& filter, const Tensor& x,
                     Tensor& y) {
-  constexpr int kVector = 16 / sizeof(compute_t<T>);
+  constexpr int kVector = 16 / sizeof(compute_t<T>), kRows = kVector;  // what registers hold
   const auto aligned = [](const Tensor& t) {
     return reinterpret_cast<uintptr_t>(t.raw_data()) % (sizeof(T) * kVector) == 0;
   };
@@ -290,7 +289,7 @@ bool launch_fitting(const Fir& fir, compute_t<T> gain, const Tensor& filter, con
     return launch_tiles<T, 1, 0, 1>(fir, gain, filter, x, y);
   const int taps = constant_taps(fir);
   if (taps == 4 && fir.rows.up == 1 && fir.rows.down == 1)
-    return launch_tiles<T, kVector, 4, 4>(fir, gain, filter, x, y);
+    return launch_tiles<T, kVector, 4, kRows>(fir, gain, filter, x, y);
   if (taps == 4) return launch_tiles<T, kVector, 4, 1>(fir, gain, filter, x, y);
   if (taps == 2) return launch_tiles<T, kVector, 2, 1>(fir, gain, filter, x, y);
   return launch_tiles<T, kVector, 0, 1>(fir, gain, filter, x, y);

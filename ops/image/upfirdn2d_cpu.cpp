@@ -78,36 +78,62 @@ struct Plan {
     run<cpu::Scalar<T>, 1>(row, column, x, y, done, count);
   }
 
-  /// Output pixels from `first` on that lie as far from each other as the pixels they are made from
-  /// and meet the same taps.
-  int64_t alike(int64_t first) const {
+  /// How many output pixels first, first + step, ... lie as far from each other as the pixels they
+  /// are made from and meet the same taps.
+  int64_t alike(int64_t first, int64_t step) const {
     const auto reach = [&](int64_t o) { return columns[static_cast<size_t>(o)]; };
     const Reach start = reach(first);
-    int64_t o = first + 1;
-    while (o < out[2] && reach(o).tap == start.tap && reach(o).count == start.count &&
-           reach(o).source == start.source + (o - first))
-      ++o;
-    return o - first;
+    int64_t n = 1;
+    for (int64_t o = first + step; o < out[2]; o += step, ++n)
+      if (reach(o).tap != start.tap || reach(o).count != start.count ||
+          reach(o).source != start.source + n)
+        break;
+    return n;
   }
 };
 
+/// Output pixels of a row that are made as if they were one with more channels.
+struct Stretch {
+  int64_t first, step, count;
+};
+
+// Where a pixel's channels do not fill a vector, those of an enlarged row that meet the same taps
+// are put together, though they do not lie together.
 template <class T>
-void upfirdn2d_typed(const Plan<T>& plan, const T* x, T* y) {
+std::vector<Stretch> stretches(const Plan<T>& plan, int64_t down) {
+  const bool few = plan.out[3] < cpu::Vector<T>::kLanes;
+  const int64_t step = few && down == 1 ? plan.up.w : 1;
+  std::vector<Stretch> all;
+  for (int64_t phase = 0; phase < std::min(step, plan.out[2]); ++phase)
+    for (int64_t o = phase; o < plan.out[2]; o += step * all.back().count)
+      all.push_back({o, step, plan.alike(o, step)});
+  return all;
+}
+
+template <class T>
+void upfirdn2d_typed(const Plan<T>& plan, int64_t down, const T* x, T* y) {
   const int64_t height = plan.out[1], width = plan.out[2], channels = plan.out[3];
-  std::vector<int64_t> together;  // where one stretch of a row ends and the next begins
-  for (int64_t o = 0; o < width; o += together.back()) together.push_back(plan.alike(o));
+  const std::vector<Stretch> together = stretches(plan, down);
   const int64_t taps = static_cast<int64_t>(plan.filter.size()) / (plan.up.h * plan.up.w) + 1;
   const int64_t grain = std::max<int64_t>(1, 65536 / (width * channels * taps));
   parallel_for(0, plan.out[0] * height, grain, [&](int64_t begin, int64_t end) {
+    std::vector<T> apart;  // pixels of a stretch whose places are `step` apart
     for (int64_t r = begin; r < end; ++r) {
       const Reach& row = plan.rows[static_cast<size_t>(r % height)];
       const T* image = x + (r / height * plan.in[1] + row.source) * plan.in[2] * channels;
-      int64_t o = 0;
-      for (int64_t count : together) {
-        const Reach& column = plan.columns[static_cast<size_t>(o)];
-        plan.pixels(row, column, image + column.source * channels, y + (r * width + o) * channels,
-                    count * channels);
-        o += count;
+      for (const Stretch& s : together) {
+        const Reach& column = plan.columns[static_cast<size_t>(s.first)];
+        const T* from = image + column.source * channels;
+        T* to = y + (r * width + s.first) * channels;
+        if (s.step == 1 || s.count == 1) {
+          plan.pixels(row, column, from, to, s.count * channels);
+          continue;
+        }
+        apart.resize(static_cast<size_t>(s.count * channels));
+        plan.pixels(row, column, from, apart.data(), s.count * channels);
+        const T* pixel = apart.data();
+        for (int64_t i = 0; i < s.count; ++i)
+          for (int64_t c = 0; c < channels; ++c) to[i * s.step * channels + c] = *pixel++;
       }
     }
   });
@@ -121,7 +147,8 @@ void upfirdn2d_cpu(const Tensor& x, const Tensor& filter, const Upfirdn2dArgs& a
     return copy_(y, wide);
   }
   dispatch_float(y.dtype(), "upfirdn2d", [&]<class T>() {
-    upfirdn2d_typed(Plan<T>(x.shape(), filter, args, y.shape()), x.data<T>(), y.data<T>());
+    upfirdn2d_typed(Plan<T>(x.shape(), filter, args, y.shape()), args.down.w, x.data<T>(),
+                    y.data<T>());
   });
 }
 

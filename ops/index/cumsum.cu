@@ -26,46 +26,55 @@ __device__ __forceinline__ T narrow(Sum<T> v) {
   return static_cast<T>(static_cast<compute_t<T>>(v));
 }
 
-/// A tensor (outer, size, inner), contiguous, and the chunks of its middle axis.
+/// A tensor (outer, size, inner), contiguous, and the chunks of its middle axis. A unit of work is
+/// a chunk of a column, the columns of one chunk neighbours.
 struct Cut {
-  int64_t outer, size, inner, chunk, chunks;
+  uint32_t units;
+  Splitter<uint32_t> columns, inner;
+  int64_t size, chunk;
   bool reverse;
 
-  /// Element offset of step j of a column; column = outer index * inner + inner index.
-  __device__ __forceinline__ int64_t at(int64_t column, int64_t j) const {
-    return (column / inner * size + (reverse ? size - 1 - j : j)) * inner + column % inner;
+  struct Unit {
+    int64_t begin, end, offset;  // steps of the chunk; element of the column's first step
+  };
+  __device__ __forceinline__ Unit unit(uint32_t number) const {
+    uint32_t column = number;
+    const int64_t begin = columns.split(column) * chunk;
+    uint32_t within = column;
+    const int64_t outer = inner.split(within);
+    return {begin, min(begin + chunk, size),
+            (outer * size + (reverse ? size - 1 : 0)) * inner.divisor + within};
+  }
+  /// From one step's element to the next one's.
+  __device__ __forceinline__ int64_t step() const {
+    return reverse ? -int64_t{inner.divisor} : int64_t{inner.divisor};
   }
 };
 
-// One thread per (chunk, column), columns neighbours: for inner axes long enough to read whole
-// sectors. totals is (chunks, columns).
+// One thread per unit: for inner axes long enough to read whole sectors. totals is (chunks,
+// columns).
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     total_columns(Cut cut, const T* __restrict__ x, Sum<T>* __restrict__ totals) {
-  const int64_t columns = cut.outer * cut.inner, all = cut.chunks * columns;
-  const int64_t step = cut.reverse ? -cut.inner : cut.inner;
-  for (int64_t e = first_element<int64_t>(); e < all; e += grid_step<int64_t>()) {
-    const int64_t begin = e / columns * cut.chunk, column = e % columns;
-    const int64_t count = min(cut.chunk, cut.size - begin);
-    const T* from = x + cut.at(column, begin);
+  const int64_t step = cut.step();
+  for (auto u = first_element<uint32_t>(); u < cut.units; u += grid_step<uint32_t>()) {
+    const Cut::Unit at = cut.unit(u);
     Sum<T> sum = 0;
-    for (int64_t j = 0; j < count; ++j) sum += widen(from[j * step]);
-    totals[e] = sum;
+    for (int64_t j = at.begin; j < at.end; ++j) sum += widen(x[at.offset + j * step]);
+    totals[u] = sum;
   }
 }
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     scan_columns(Cut cut, const T* __restrict__ x, const Sum<T>* __restrict__ carry,
                  T* __restrict__ y) {
-  const int64_t columns = cut.outer * cut.inner, all = cut.chunks * columns;
-  const int64_t step = cut.reverse ? -cut.inner : cut.inner;
-  for (int64_t e = first_element<int64_t>(); e < all; e += grid_step<int64_t>()) {
-    const int64_t begin = e / columns * cut.chunk, column = e % columns;
-    const int64_t count = min(cut.chunk, cut.size - begin), first = cut.at(column, begin);
-    Sum<T> sum = carry ? carry[e] : Sum<T>(0);
-    for (int64_t j = 0; j < count; ++j) {
-      sum += widen(x[first + j * step]);
-      y[first + j * step] = narrow<T>(sum);
+  const int64_t step = cut.step();
+  for (auto u = first_element<uint32_t>(); u < cut.units; u += grid_step<uint32_t>()) {
+    const Cut::Unit at = cut.unit(u);
+    Sum<T> sum = carry ? carry[u] : Sum<T>(0);
+    for (int64_t j = at.begin; j < at.end; ++j) {
+      sum += widen(x[at.offset + j * step]);
+      y[at.offset + j * step] = narrow<T>(sum);
     }
   }
 }
@@ -73,7 +82,7 @@ __global__ void __launch_bounds__(kThreads)
 constexpr int kItems = 7;  // per thread; odd, so that threads meet in no bank of shared memory
 constexpr int kTile = kItems * kThreads;
 
-// One block per (chunk, column), for short inner axes: tiles of the chunk pass through shared
+// One block per unit, for short inner axes: tiles of the chunk pass through shared
 // memory, so that neighbouring threads read and write neighbouring elements. kScan false: only the
 // total.
 template <class T, bool kScan>
@@ -81,15 +90,14 @@ __global__ void __launch_bounds__(kThreads)
     scan_rows(Cut cut, const T* __restrict__ x, Sum<T>* __restrict__ carry, T* __restrict__ y) {
   TESSERA_SHARED(Sum<T>, tile, [kTile]);
   TESSERA_SHARED(Sum<T>, scratch, [kThreads / 32]);
-  const int64_t columns = cut.outer * cut.inner, all = cut.chunks * columns;
-  for (int64_t e = blockIdx.x; e < all; e += gridDim.x) {
-    const int64_t begin = e / columns * cut.chunk, column = e % columns;
-    const int64_t end = min(begin + cut.chunk, cut.size);
-    Sum<T> sum = kScan && carry ? carry[e] : Sum<T>(0);
-    for (int64_t first = begin; first < end; first += kTile) {
-      const int count = static_cast<int>(min(int64_t{kTile}, end - first));
+  const int64_t step = cut.step();
+  for (uint32_t u = blockIdx.x; u < cut.units; u += gridDim.x) {
+    const Cut::Unit at = cut.unit(u);
+    Sum<T> sum = kScan && carry ? carry[u] : Sum<T>(0);
+    for (int64_t first = at.begin; first < at.end; first += kTile) {
+      const int count = static_cast<int>(min(int64_t{kTile}, at.end - first));
       for (int i = threadIdx.x; i < kTile; i += kThreads)
-        tile[i] = i < count ? widen(x[cut.at(column, first + i)]) : Sum<T>(0);
+        tile[i] = i < count ? widen(x[at.offset + (first + i) * step]) : Sum<T>(0);
       __syncthreads();
       Sum<T>* mine = tile + threadIdx.x * kItems;
       Sum<T> own = 0;
@@ -102,12 +110,12 @@ __global__ void __launch_bounds__(kThreads)
         for (int k = 0; k < kItems; ++k) mine[k] = own += mine[k];
         __syncthreads();
         for (int i = threadIdx.x; i < count; i += kThreads)
-          y[cut.at(column, first + i)] = narrow<T>(tile[i]);
+          y[at.offset + (first + i) * step] = narrow<T>(tile[i]);
       }
       sum += scan.total;
       __syncthreads();
     }
-    if (!kScan && threadIdx.x == 0) carry[e] = sum;
+    if (!kScan && threadIdx.x == 0) carry[u] = sum;
   }
 }
 
@@ -130,47 +138,58 @@ constexpr int64_t kEnough = 1 << 16;  // threads or, by rows, kEnough / kThreads
 constexpr int64_t kLeastChunk = 256;  // steps of a thread; a block takes 8 tiles at least
 constexpr int64_t kMostChunks = 1 << 10;
 
-Cut cut_axis(const AxisView& a, bool reverse) {
-  Cut cut{a.outer, a.size, a.inner, a.size, 1, reverse};
+/// Steps of one chunk.
+int64_t chunk_of(const AxisView& a) {
   const bool by_columns = a.inner >= kByColumns;
   const int64_t units = a.outer * a.inner * (by_columns ? 1 : kThreads);
-  const int64_t least = by_columns ? kLeastChunk : 8 * kTile;
   const int64_t wanted = std::min((kEnough + units - 1) / units, kMostChunks);
-  cut.chunk = std::max(least, (a.size + wanted - 1) / wanted);
-  cut.chunks = (a.size + cut.chunk - 1) / cut.chunk;
-  return cut;
+  return std::max(by_columns ? kLeastChunk : 8 * kTile, (a.size + wanted - 1) / wanted);
 }
 
 template <class T>
-void cumsum_typed(const Tensor& x, const Cut& cut, Tensor& y) {
-  const int64_t columns = cut.outer * cut.inner, all = cut.chunks * columns;
-  const bool by_columns = cut.inner >= kByColumns;
-  const cuda::LaunchConfig threads{cuda::grid_for(all, kThreads), kThreads};
-  const cuda::LaunchConfig blocks{cuda::grid_for(all, 1), kThreads};
-  const T* from = x.data<T>();
-  T* to = y.data<T>();
+void cumsum_typed(const T* x, const AxisView& a, bool reverse, Device device, T* y) {
+  const int64_t chunk = chunk_of(a), chunks = (a.size + chunk - 1) / chunk;
+  const int64_t columns = a.outer * a.inner, units = chunks * columns;
+  if (units > INT32_MAX && a.outer > 1) {  // more than the kernels count
+    const int64_t half = a.outer / 2, elements = half * a.size * a.inner;
+    cumsum_typed(x, {half, a.size, a.inner}, reverse, device, y);
+    return cumsum_typed(x + elements, {a.outer - half, a.size, a.inner}, reverse, device,
+                        y + elements);
+  }
+  TESSERA_CHECK(NotImplementedError, units <= INT32_MAX, "cumsum: ", columns,
+                " columns are too many for this device");
+  const bool by_columns = a.inner >= kByColumns;
+  const Cut cut{static_cast<uint32_t>(units),
+                Splitter<uint32_t>(columns),
+                Splitter<uint32_t>(a.inner),
+                a.size,
+                chunk,
+                reverse};
+  const cuda::LaunchConfig threads{cuda::grid_for(units, kThreads), kThreads};
+  const cuda::LaunchConfig blocks{cuda::grid_for(units, 1), kThreads};
   Tensor scratch;
   Sum<T>* carry = nullptr;
-  if (cut.chunks > 1) {
-    scratch = empty({all}, DType::f64, x.device());
+  if (chunks > 1) {
+    scratch = empty({units}, DType::f64, device);
     carry = static_cast<Sum<T>*>(scratch.raw_data());
     if (by_columns)
-      cuda::launch(total_columns<T>, threads, cut, from, carry);
+      cuda::launch(total_columns<T>, threads, cut, x, carry);
     else
-      cuda::launch(scan_rows<T, false>, blocks, cut, from, carry, to);
-    cuda::launch(carry_chunks<Sum<T>>, {cuda::grid_for(columns, kThreads), kThreads}, cut.chunks,
+      cuda::launch(scan_rows<T, false>, blocks, cut, x, carry, y);
+    cuda::launch(carry_chunks<Sum<T>>, {cuda::grid_for(columns, kThreads), kThreads}, chunks,
                  columns, carry);
   }
   if (by_columns)
-    cuda::launch(scan_columns<T>, threads, cut, from, carry, to);
+    cuda::launch(scan_columns<T>, threads, cut, x, carry, y);
   else
-    cuda::launch(scan_rows<T, true>, blocks, cut, from, carry, to);
+    cuda::launch(scan_rows<T, true>, blocks, cut, x, carry, y);
 }
 
 void cumsum_cuda(const Tensor& x, int axis, bool reverse, Tensor& y) {
   if (y.numel() == 0) return;
-  const Cut cut = cut_axis(around(x.shape(), axis), reverse);
-  dispatch_number(x.dtype(), "cumsum", [&]<class T>() { cumsum_typed<T>(x, cut, y); });
+  dispatch_number(x.dtype(), "cumsum", [&]<class T>() {
+    cumsum_typed(x.data<T>(), around(x.shape(), axis), reverse, x.device(), y.data<T>());
+  });
 }
 
 TESSERA_KERNEL(cumsum, cuda, cumsum_cuda);

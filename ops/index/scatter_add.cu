@@ -107,16 +107,19 @@ void scatter_add_cuda(const Tensor& src, int axis, const Tensor& index, Tensor& 
 
 // Rows of src (outer, rows, inner) added to rows of gx (outer, size, inner): one thread per (outer,
 // inner), which takes the rows in order. Bytes: src once, gx read and written per row.
-template <class T>
+template <class T, class I>
 __global__ void __launch_bounds__(kThreads)
-    add_rows(AxisView to, int64_t rows, const int64_t* __restrict__ index,
-             const T* __restrict__ src, T* __restrict__ gx, cuda::FaultReporter faults) {
-  const int64_t columns = to.outer * to.inner;
-  for (int64_t c = first_element<int64_t>(); c < columns; c += grid_step<int64_t>()) {
-    const int64_t o = c / to.inner, k = c % to.inner;
-    for (int64_t j = 0; j < rows; ++j) {
-      T& sum = gx[(o * to.size + faults.checked(index[j], to.size)) * to.inner + k];
-      sum = static_cast<T>(sum + src[(o * rows + j) * to.inner + k]);
+    add_rows(I columns, Splitter<I> inner, int64_t size, int64_t rows,
+             const int64_t* __restrict__ index, const T* __restrict__ src, T* __restrict__ gx,
+             cuda::FaultReporter faults) {
+  for (I c = first_element<I>(); c < columns; c += grid_step<I>()) {
+    I k = c;
+    const auto o = static_cast<int64_t>(inner.split(k)), step = static_cast<int64_t>(inner.divisor);
+    const T* from = src + o * rows * step + k;
+    T* to = gx + o * size * step + k;
+    for (int64_t j = 0; j < rows; ++j, from += step) {
+      T& sum = to[faults.checked(index[j], size) * step];
+      sum = static_cast<T>(sum + *from);
     }
   }
 }
@@ -135,9 +138,12 @@ void index_add_cuda(const Tensor& src, int axis, const Tensor& index, Tensor& gx
   }
   if (add_in_f32(src, axis, index, gx, index_add_cuda)) return;
   dispatch<float, double, int64_t, int32_t, uint8_t>(gx.dtype(), "index_add", [&]<class T>() {
-    cuda::launch(add_rows<T>, {cuda::grid_for(columns, kThreads), kThreads}, to, rows,
-                 index.data<int64_t>(), src.data<T>(), gx.data<T>(),
-                 cuda::fault_reporter("index_add"));
+    dispatch_counter(columns, [&]<class I>() {
+      cuda::launch(add_rows<T, I>, {cuda::grid_for(columns, kThreads), kThreads},
+                   static_cast<I>(columns), Splitter<I>(to.inner), to.size, rows,
+                   index.data<int64_t>(), src.data<T>(), gx.data<T>(),
+                   cuda::fault_reporter("index_add"));
+    });
   });
   cuda::look_for_fault();
 }

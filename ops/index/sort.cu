@@ -69,13 +69,19 @@ __device__ __forceinline__ KeyOf<T> key_of(const T& element, bool descending) {
 /// The columns of a contiguous tensor (outer, size, inner) along its middle axis, and where the
 /// first k positions of each go: (outer, k, inner).
 struct Columns {
-  int64_t count, size, inner, k;
+  uint32_t count;
+  Splitter<uint32_t> inner;
+  int64_t size, k;
 
-  __device__ __forceinline__ int64_t element(int64_t column, int64_t j) const {
-    return (column / inner * size + j) * inner + column % inner;
+  __device__ __forceinline__ int64_t place(uint32_t column, int64_t length, int64_t j) const {
+    const int64_t outer = inner.split(column);
+    return (outer * length + j) * inner.divisor + column;
   }
-  __device__ __forceinline__ int64_t result(int64_t column, int64_t j) const {
-    return (column / inner * k + j) * inner + column % inner;
+  __device__ __forceinline__ int64_t element(uint32_t column, int64_t j) const {
+    return place(column, size, j);
+  }
+  __device__ __forceinline__ int64_t result(uint32_t column, int64_t j) const {
+    return place(column, k, j);
   }
 };
 
@@ -114,15 +120,19 @@ __device__ void sort_tile(E* tile, int segment) {
 // a column has one tile alone, as positions to `indices`. Bytes: x once, entries or positions once.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    sort_tiles(Columns columns, Runs runs, int segment, bool descending, const T* __restrict__ x,
-               Entry<KeyOf<T>>* __restrict__ entries, int64_t* __restrict__ indices) {
+    sort_tiles(Columns columns, Runs runs, Splitter<uint32_t> by_runs, int log_segment,
+               bool descending, const T* __restrict__ x, Entry<KeyOf<T>>* __restrict__ entries,
+               int64_t* __restrict__ indices) {
   using E = Entry<KeyOf<T>>;
   TESSERA_SHARED_ALIGNED(16, E, tile, [kTile]);
-  const int64_t tiles = columns.count * runs.count, per_block = kTile / segment;
-  for (int64_t first = blockIdx.x * per_block; first < tiles; first += gridDim.x * per_block) {
+  const int segment = 1 << log_segment;
+  const uint32_t tiles = columns.count * by_runs.divisor, per_block = kTile >> log_segment;
+  for (uint32_t first = blockIdx.x * per_block; first < tiles; first += gridDim.x * per_block) {
     for (int i = threadIdx.x; i < kTile; i += kThreads) {
-      const int64_t t = first + i / segment, column = t / runs.count;
-      const int64_t j = t % runs.count * segment + i % segment;
+      const uint32_t t = first + (static_cast<uint32_t>(i) >> log_segment);
+      uint32_t run = t;
+      const uint32_t column = by_runs.split(run);
+      const int64_t j = int64_t{run} * segment + (i & (segment - 1));
       tile[i] =
           t < tiles && j < columns.size
               ? E::make(key_of(x[columns.element(column, j)], descending), static_cast<uint32_t>(j))
@@ -130,8 +140,10 @@ __global__ void __launch_bounds__(kThreads)
     }
     sort_tile(&tile[0], segment);
     for (int i = threadIdx.x; i < kTile; i += kThreads) {
-      const int64_t t = first + i / segment, column = t / runs.count, run = t % runs.count;
-      const int64_t j = i % segment;
+      const uint32_t t = first + (static_cast<uint32_t>(i) >> log_segment);
+      uint32_t run = t;
+      const uint32_t column = by_runs.split(run);
+      const int64_t j = i & (segment - 1);
       if (t >= tiles || j >= runs.size(run)) continue;
       if (indices)
         indices[columns.result(column, j)] = tile[i].at();
@@ -162,16 +174,18 @@ __device__ int64_t merge_path(const E* a, int64_t na, const E* b, int64_t nb, in
 // a partner is copied. Bytes: each entry that stays read and written once.
 template <class E>
 __global__ void __launch_bounds__(kThreads)
-    merge_runs(Columns columns, Runs from, Runs to, const E* __restrict__ source,
-               E* __restrict__ merged, int64_t* __restrict__ indices) {
+    merge_runs(Columns columns, Runs from, Runs to, Splitter<uint32_t> by_pieces,
+               Splitter<uint32_t> by_runs, const E* __restrict__ source, E* __restrict__ merged,
+               int64_t* __restrict__ indices) {
   TESSERA_SHARED_ALIGNED(16, E, parts, [kMerged]);
   TESSERA_SHARED_ALIGNED(16, E, sorted, [kMerged]);
   TESSERA_SHARED(int64_t, cut, [2]);
-  const int64_t pieces = (to.length + kMerged - 1) / kMerged;
-  const int64_t all = columns.count * to.count * pieces;
-  for (int64_t e = blockIdx.x; e < all; e += gridDim.x) {
-    const int64_t begin = e % pieces * kMerged, run = e / pieces % to.count;
-    const int64_t column = e / pieces / to.count;
+  const uint32_t all = columns.count * by_runs.divisor * by_pieces.divisor;
+  for (uint32_t e = blockIdx.x; e < all; e += gridDim.x) {
+    uint32_t piece = e;
+    uint32_t in_column = by_pieces.split(piece);
+    const uint32_t column = by_runs.split(in_column);
+    const int64_t begin = int64_t{piece} * kMerged, run = in_column;
     const int64_t end = min(begin + kMerged, to.size(run));
     if (begin >= end) continue;
     const E* a = source + column * from.per_column() + 2 * run * from.length;
@@ -219,11 +233,14 @@ Runs after_merge(const Runs& r, int64_t k) {
 template <class T>
 void topk_typed(const Tensor& x, const Columns& columns, bool descending, Tensor& indices) {
   using E = Entry<KeyOf<T>>;
-  const int segment = static_cast<int>(
-      std::min<uint64_t>(kTile, std::bit_ceil(static_cast<uint64_t>(columns.size))));
-  const int64_t tiles = (columns.size + segment - 1) / segment, k = columns.k;
-  Runs runs{tiles, std::min<int64_t>(k, segment),
-            std::min(k, columns.size - (tiles - 1) * segment)};
+  const int64_t k = columns.k;
+  const int log_segment = std::bit_width(
+      static_cast<uint64_t>(std::min<int64_t>(kTile, columns.size)) - 1);  // 2^log >= size or kTile
+  const int64_t segment = int64_t{1} << log_segment;
+  const int64_t tiles = (columns.size + segment - 1) / segment;
+  TESSERA_CHECK(NotImplementedError, columns.count * tiles <= INT32_MAX - kTile,
+                "sort: ", x.shape(), " is too large for this device");
+  Runs runs{tiles, std::min(k, segment), std::min(k, columns.size - (tiles - 1) * segment)};
   const auto scratch = [&](const Runs& r) {
     const int64_t words = columns.count * r.per_column() * int64_t{sizeof(E)} / 8;
     return r.count > 1 ? empty({words}, DType::i64, x.device()) : Tensor();
@@ -236,12 +253,14 @@ void topk_typed(const Tensor& x, const Columns& columns, bool descending, Tensor
   };
   Tensor source = scratch(runs);
   cuda::launch(sort_tiles<T>, {cuda::grid_for(columns.count * tiles, kTile / segment), kThreads},
-               columns, runs, segment, descending, x.data<T>(), entries(source), positions(runs));
+               columns, runs, Splitter<uint32_t>(tiles), log_segment, descending, x.data<T>(),
+               entries(source), positions(runs));
   while (runs.count > 1) {
     const Runs to = after_merge(runs, k);
     const Tensor merged = scratch(to);
-    const int64_t blocks = columns.count * to.count * ((to.length + kMerged - 1) / kMerged);
-    cuda::launch(merge_runs<E>, {cuda::grid_for(blocks, 1), kThreads}, columns, runs, to,
+    const int64_t pieces = (to.length + kMerged - 1) / kMerged;
+    cuda::launch(merge_runs<E>, {cuda::grid_for(columns.count * to.count * pieces, 1), kThreads},
+                 columns, runs, to, Splitter<uint32_t>(pieces), Splitter<uint32_t>(to.count),
                  entries(source), entries(merged), positions(to));
     source = merged;
     runs = to;
@@ -251,9 +270,10 @@ void topk_typed(const Tensor& x, const Columns& columns, bool descending, Tensor
 void topk_cuda(const Tensor& x, int axis, bool descending, Tensor& indices) {
   if (indices.numel() == 0) return;
   const AxisView a = around(x.shape(), axis);
-  TESSERA_CHECK(NotImplementedError, a.size < int64_t{kPadding}, "sort: axis ", axis, " of ",
-                x.shape(), " is too long for this device");
-  const Columns columns{a.outer * a.inner, a.size, a.inner, indices.shape()[axis]};
+  TESSERA_CHECK(NotImplementedError, a.size < INT32_MAX && a.outer * a.inner < INT32_MAX,
+                "sort: ", x.shape(), " along axis ", axis, " is too large for this device");
+  const Columns columns{static_cast<uint32_t>(a.outer * a.inner), Splitter<uint32_t>(a.inner),
+                        a.size, indices.shape()[axis]};
   dispatch_all(x.dtype(), "topk",
                [&]<class T>() { topk_typed<T>(x, columns, descending, indices); });
 }

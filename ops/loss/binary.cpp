@@ -3,8 +3,8 @@
 #include "autograd/apply.h"
 #include "autograd/engine.h"
 #include "ops/cpu/map.h"
+#include "ops/loss/binary_formulas.h"
 #include "ops/pointwise/arithmetic.h"
-#include "ops/pointwise/elementary.h"
 #include "ops/pointwise/exponential.h"
 #include "ops/pointwise/extrema.h"
 #include "ops/pointwise/logistic.h"
@@ -57,33 +57,15 @@ struct BceWithLogits {
   }
 };
 
-void bce_with_logits_cpu(const Tensor& x_, const Tensor& t_, const Tensor& w_, Tensor& y) {
-  dispatch_floating(y.dtype(), "bce_with_logits", [&]<class T>() {
-    using C = compute_t<T>;
-    cpu::map<T, T, T, T>(
-        y,
-        [](C x, C t, C w) {
-          // softplus(-x) and softplus(x): what they share has no sign
-          const C size = math::abs(x), rest = math::softplus(-size);
-          const C yes = (x < C(0) ? size : C(0)) + rest, no = (x < C(0) ? C(0) : x) + rest;
-          return w * t * yes + (C(1) - t) * no;
-        },
-        x_, t_, w_);
-  });
+void bce_with_logits_cpu(const Tensor& x, const Tensor& t, const Tensor& w, Tensor& y) {
+  dispatch_floating(y.dtype(), "bce_with_logits",
+                    [&]<class T>() { cpu::map<T, T, T, T>(y, math::BceWithLogits{}, x, t, w); });
 }
 
-void bce_with_logits_grad_cpu(const Tensor& g_, const Tensor& x_, const Tensor& t_,
-                              const Tensor& w_, Tensor& gx) {
+void bce_with_logits_grad_cpu(const Tensor& g, const Tensor& x, const Tensor& t, const Tensor& w,
+                              Tensor& gx) {
   dispatch_floating(gx.dtype(), "bce_with_logits_grad", [&]<class T>() {
-    using C = compute_t<T>;
-    cpu::map<T, T, T, T, T>(
-        gx,
-        [](C g, C x, C t, C w) {
-          const C e = math::exp(-math::abs(x)), scale = C(1) / (C(1) + e);
-          const C yes = (x < C(0) ? e : C(1)) * scale, no = (x < C(0) ? C(1) : e) * scale;
-          return g * ((C(1) - t) * yes - w * t * no);
-        },
-        g_, x_, t_, w_);
+    cpu::map<T, T, T, T, T>(gx, math::BceWithLogitsGrad{}, g, x, t, w);
   });
 }
 
@@ -104,23 +86,17 @@ struct Bce {
   }
 };
 
-void bce_cpu(const Tensor& p_, const Tensor& t_, Tensor& y) {
+void bce_cpu(const Tensor& probabilities, const Tensor& t, Tensor& y) {
   dispatch_floating(y.dtype(), "bce_loss", [&]<class T>() {
     using C = compute_t<T>;
-    const T* values = p_.data<T>();
-    for (int64_t i = 0; i < p_.numel(); ++i) {
+    const T* values = probabilities.data<T>();
+    for (int64_t i = 0; i < probabilities.numel(); ++i) {
       const C p = static_cast<C>(values[i]);
-      TESSERA_CHECK(ValueError, !(p < C(0) || p > C(1)),
+      TESSERA_CHECK(ValueError, math::is_probability(p),
                     "bce_loss: probabilities must lie in [0, 1], got ", p, " at element ", i,
                     "; logits belong to bce_with_logits");
     }
-    cpu::map<T, T, T>(
-        y,
-        [](C p, C t) {
-          const C yes = math::log(p), no = math::log1p(-p), floor = C(-100);
-          return -(t * (yes < floor ? floor : yes) + (C(1) - t) * (no < floor ? floor : no));
-        },
-        p_, t_);
+    cpu::map<T, T, T>(y, math::Bce{}, probabilities, t);
   });
 }
 

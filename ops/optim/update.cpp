@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "autograd/node.h"
+#include "ops/optim/update_formulas.h"
 #include "tensor/parallel.h"
 #include "tensor/view.h"
 
@@ -31,112 +32,52 @@ void for_each_element(const Tensors& tensors, Body&& body) {
 }
 
 template <class T>
-std::vector<T*> pointers(const Tensors& tensors, size_t count) {
-  std::vector<T*> out(count, nullptr);
-  for (size_t i = 0; i < tensors.size(); ++i) out[i] = tensors[i].data<T>();
+std::vector<T*> pointers(const Tensors& tensors) {
+  std::vector<T*> out;
+  for (const Tensor& t : tensors) out.push_back(t.data<T>());
   return out;
 }
 
-template <class T>
-void sgd_typed(const Tensors& p, const Tensors& g, const Tensors& velocity, const SgdUpdate& u) {
-  const auto ps = pointers<T>(p, p.size()), gs = pointers<T>(g, p.size()),
-             vs = pointers<T>(velocity, p.size());
-  const T lr = static_cast<T>(u.lr), momentum = static_cast<T>(u.momentum),
-          decay = static_cast<T>(u.weight_decay), take = static_cast<T>(1 - u.dampening);
-  const bool has_velocity = !velocity.empty(), nesterov = u.nesterov, first = u.first;
-  for_each_element(p, [&](size_t k, int64_t begin, int64_t end) {
-    T* __restrict__ x = ps[k];
-    const T* __restrict__ grad = gs[k];
-    T* __restrict__ v = vs[k];
-    if (!has_velocity) {
-      for (int64_t i = begin; i < end; ++i) x[i] -= lr * (grad[i] + decay * x[i]);
-      return;
-    }
-    for (int64_t i = begin; i < end; ++i) {
-      const T d = grad[i] + decay * x[i];
-      const T next = first ? d : momentum * v[i] + take * d;
-      v[i] = next;
-      x[i] -= lr * (nesterov ? d + momentum * next : next);
-    }
-  });
+// A function of its own with the step inlined, for the compiler to believe in __restrict__ and
+// vectorise the loop.
+template <class T, class Step, class... State>
+[[gnu::noinline, gnu::flatten]] void run_steps(const Step& step, int64_t n, T* __restrict__ x,
+                                               const T* __restrict__ g,
+                                               State* __restrict__... state) {
+  const Step local = step;
+  for (int64_t i = 0; i < n; ++i) local(x[i], g[i], state[i]...);
 }
 
-template <class T>
-void adam_typed(const Tensors& p, const Tensors& g, const Tensors& m, const Tensors& v,
-                const Tensors& v_max, const AdamUpdate& u) {
-  const auto ps = pointers<T>(p, p.size()), gs = pointers<T>(g, p.size()),
-             ms = pointers<T>(m, p.size()), vs = pointers<T>(v, p.size()),
-             tops = pointers<T>(v_max, p.size());
-  const auto step = static_cast<double>(u.step);
-  const T rate = static_cast<T>(u.lr / (1 - std::pow(u.beta1, step)));
-  const T root = static_cast<T>(std::sqrt(1 - std::pow(u.beta2, step)));
-  const T keep = static_cast<T>(1 - u.beta1), beta2 = static_cast<T>(u.beta2),
-          rest = static_cast<T>(1 - u.beta2), eps = static_cast<T>(u.eps);
-  const T shrink = static_cast<T>(u.decoupled ? 1 - u.lr * u.weight_decay : 1.0);
-  const T decay = static_cast<T>(u.decoupled ? 0.0 : u.weight_decay);
-  const bool amsgrad = !v_max.empty();
-  for_each_element(p, [&](size_t k, int64_t begin, int64_t end) {
-    T* __restrict__ x = ps[k];
-    T* __restrict__ first = ms[k];
-    T* __restrict__ second = vs[k];
-    T* __restrict__ top = tops[k];
-    const T* __restrict__ grad = gs[k];
-    for (int64_t i = begin; i < end; ++i) {
-      const T w = x[i] * shrink;
-      const T d = grad[i] + decay * w;
-      const T mean = first[i] + keep * (d - first[i]);
-      const T square = beta2 * second[i] + rest * d * d;
-      first[i] = mean;
-      second[i] = square;
-      T used = square;
-      if (amsgrad) used = top[i] = std::max(top[i], square);
-      x[i] = w - rate * mean / (std::sqrt(used) / root + eps);
-    }
-  });
-}
-
-template <class T>
-void rmsprop_typed(const Tensors& p, const Tensors& g, const Tensors& s, const Tensors& a,
-                   const Tensors& b, const RmspropUpdate& u) {
-  const auto ps = pointers<T>(p, p.size()), gs = pointers<T>(g, p.size()),
-             ss = pointers<T>(s, p.size()), as = pointers<T>(a, p.size()),
-             bs = pointers<T>(b, p.size());
-  const T lr = static_cast<T>(u.lr), alpha = static_cast<T>(u.alpha),
-          rest = static_cast<T>(1 - u.alpha), eps = static_cast<T>(u.eps),
-          decay = static_cast<T>(u.weight_decay), momentum = static_cast<T>(u.momentum);
-  const bool centered = !a.empty(), has_momentum = !b.empty();
-  for_each_element(p, [&](size_t k, int64_t begin, int64_t end) {
-    T* __restrict__ x = ps[k];
-    const T* __restrict__ grad = gs[k];
-    T* __restrict__ square = ss[k];
-    T* __restrict__ mean = as[k];
-    T* __restrict__ buffer = bs[k];
-    for (int64_t i = begin; i < end; ++i) {
-      const T d = grad[i] + decay * x[i];
-      T second = square[i] = alpha * square[i] + rest * d * d;
-      if (centered) {
-        mean[i] += rest * (d - mean[i]);
-        second -= mean[i] * mean[i];
-      }
-      const T update = d / (std::sqrt(second) + eps);
-      if (has_momentum)
-        x[i] -= lr * (buffer[i] = momentum * buffer[i] + update);
-      else
-        x[i] -= lr * update;
-    }
-  });
+template <class T, class Step, class... State>
+void update_all(const Step& step, const Tensors& p, const Tensors& g, const State&... state) {
+  const std::vector<T*> x = pointers<T>(p), slope = pointers<T>(g);
+  [&](const auto&... s) {
+    for_each_element(p, [&](size_t k, int64_t begin, int64_t end) {
+      run_steps(step, end - begin, x[k] + begin, slope[k] + begin, s[k] + begin...);
+    });
+  }(pointers<T>(state)...);
 }
 
 void sgd_cpu(const Tensors& p, const Tensors& g, const Tensors& velocity, const SgdUpdate& u) {
-  dispatch_float(p[0].dtype(), "sgd", [&]<class T>() { sgd_typed<T>(p, g, velocity, u); });
+  dispatch_float(p[0].dtype(), "sgd", [&]<class T>() {
+    const math::SgdStep<T> step(u);
+    velocity.empty() ? update_all<T>(step, p, g) : update_all<T>(step, p, g, velocity);
+  });
 }
 void adam_cpu(const Tensors& p, const Tensors& g, const Tensors& m, const Tensors& v,
               const Tensors& v_max, const AdamUpdate& u) {
-  dispatch_float(p[0].dtype(), "adam", [&]<class T>() { adam_typed<T>(p, g, m, v, v_max, u); });
+  dispatch_float(p[0].dtype(), "adam", [&]<class T>() {
+    const math::AdamStep<T> step(u);
+    v_max.empty() ? update_all<T>(step, p, g, m, v) : update_all<T>(step, p, g, m, v, v_max);
+  });
 }
 void rmsprop_cpu(const Tensors& p, const Tensors& g, const Tensors& s, const Tensors& a,
                  const Tensors& b, const RmspropUpdate& u) {
-  dispatch_float(p[0].dtype(), "rmsprop", [&]<class T>() { rmsprop_typed<T>(p, g, s, a, b, u); });
+  dispatch_float(p[0].dtype(), "rmsprop", [&]<class T>() {
+    math::with_rmsprop_step<T>(u, s, a, b, [&](const auto& step, const auto&... state) {
+      update_all<T>(step, p, g, state...);
+    });
+  });
 }
 
 // The lists agree with the parameters in number, shape and dtype, and all are contiguous. Optional

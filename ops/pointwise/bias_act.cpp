@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <numbers>
+#include <numeric>
 
 #include "autograd/apply.h"
 #include "autograd/engine.h"
@@ -122,7 +123,24 @@ struct BiasAct {
   }
 };
 
+// How many pixels of few channels the loop takes as one of many, with the bias repeated: runs of
+// three elements are not worth a vector.
+int64_t pixels_at_once(const Tensor& x, const Tensor& bias) {
+  constexpr int64_t kFew = 32, kPixels = 64;
+  if (!bias.defined() || bias.size(-1) != bias.numel() || bias.numel() == 0) return 1;
+  if (bias.numel() >= kFew || !x.is_contiguous()) return 1;
+  return std::gcd(x.numel() / bias.numel(), kPixels);
+}
+
 void bias_act_cpu(const Tensor& x, const Tensor& bias, const BiasActArgs& args, Tensor& y) {
+  if (const int64_t times = pixels_at_once(x, bias); times > 1) {
+    const int64_t channels = bias.numel(), row = channels * times;
+    const Tensor repeated =
+        view::contiguous(view::broadcast_to(view::reshape(bias, {1, channels}), {times, channels}));
+    Tensor rows = view::reshape(y, {y.numel() / row, row});
+    return bias_act_cpu(view::reshape(x, rows.shape()), view::reshape(repeated, {1, row}), args,
+                        rows);
+  }
   dispatch_floating(y.dtype(), "bias_act", [&]<class T>() {
     const math::BiasActScalars<compute_t<T>> scalars(args);
     math::dispatch_act(args.act, [&]<Act kAct>() {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <limits>
+
 #include "ops/pointwise/bias_act.h"
 #include "ops/pointwise/elementary.h"
 
@@ -8,18 +10,18 @@ namespace tessera::math {
 
 template <class C>
 struct BiasActScalars {
-  C alpha, gain, per_gain, clamp;  // per_gain: 1 / gain
-  C scale;                         // of the derivative: gain^(2 - order), or gain for swish
-  bool clamped;
+  C alpha, gain, per_gain;  // per_gain: 1 / gain
+  C scale;                  // of the derivative: gain^(2 - order), or gain for swish
+  C clamp, cut;  // without a clamp infinity and NaN: comparisons that cut nothing, and no branch
   int order;
 
   explicit BiasActScalars(const BiasActArgs& args)
       : alpha(static_cast<C>(args.alpha)),
         gain(static_cast<C>(args.gain)),
         per_gain(static_cast<C>(1 / args.gain)),
-        clamp(static_cast<C>(args.clamp)),
         scale(static_cast<C>(args.gain)),
-        clamped(args.clamped),
+        clamp(args.clamped ? static_cast<C>(args.clamp) : std::numeric_limits<C>::infinity()),
+        cut(args.clamped ? clamp : std::numeric_limits<C>::quiet_NaN()),
         order(args.order) {
     if (args.act == Act::swish) return;
     for (int n = 1; n < order; ++n) scale *= per_gain;
@@ -101,8 +103,8 @@ struct BiasAct {
   BiasActScalars<C> s;
   TESSERA_HD C operator()(C x) const {
     const C y = act_value<kAct>(x, s.alpha) * s.gain;
-    const C low = s.clamped && y < -s.clamp ? -s.clamp : y;
-    return s.clamped && low > s.clamp ? s.clamp : low;
+    const C low = y < -s.clamp ? -s.clamp : y;
+    return low > s.clamp ? s.clamp : low;
   }
   TESSERA_HD C operator()(C x, C bias) const { return (*this)(x + bias); }
 };
@@ -116,7 +118,7 @@ struct BiasActGrad {
     const C d = g * (act_derivative<kAct>(s.order, v, s.alpha) * s.scale);
     if constexpr (kAct == Act::linear) return d;
     const C y = kFromInput ? act_value<kAct>(v, s.alpha) * s.gain : saved;
-    return s.clamped && abs(y) >= s.clamp ? C(0) : d;
+    return abs(y) >= s.cut ? C(0) : d;
   }
   TESSERA_HD C operator()(C g, C saved, C bias) const { return (*this)(g, saved + bias); }
 };

@@ -132,8 +132,8 @@ struct Silu {
 struct Gelu {  // x * Phi(x)
   TESSERA_VALUE { return x * (T(0.5) + T(0.5) * erf(x * T(0.70710678118654752))); }
   TESSERA_GRAD {
-    const T phi = T(0.39894228040143268) * exp(T(-0.5) * s * s);
-    return g * (T(0.5) + T(0.5) * erf(s * T(0.70710678118654752)) + s * phi);
+    const T e = exp(T(-0.5) * s * s), phi = T(0.39894228040143268) * e;
+    return g * (T(0.5) + T(0.5) * erf_given(s * T(0.70710678118654752), e) + s * phi);
   }
 };
 struct GeluTanh {  // x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
@@ -150,7 +150,7 @@ struct GeluTanh {  // x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
 };
 struct Softplus {  // a: beta, b: threshold, above which (beta * x) it is the identity
   TESSERA_VALUE {
-    const T y = softplus(x * args.a) / args.a;
+    const T y = softplus(x * args.a) * (T(1) / args.a);
     return x * args.a > args.b ? x : y;
   }
   TESSERA_GRAD {
@@ -158,15 +158,15 @@ struct Softplus {  // a: beta, b: threshold, above which (beta * x) it is the id
     return s * args.a > args.b ? g : below;
   }
 };
-struct Mish {  // x tanh(softplus(x)); with e = e^x, tanh(softplus(x)) = e (e + 2) / (e (e + 2) + 2)
+// With e = e^x and n = e (e + 2), tanh(softplus(x)) = n / (n + 2); 1 from x = 20 on.
+struct Mish {  // x tanh(softplus(x))
   TESSERA_VALUE {
-    const T e = exp(x > T(30) ? T(30) : x), n = e * (e + T(2));
+    const T e = exp(x > T(20) ? T(20) : x), n = e * (e + T(2));
     return x * (n / (n + T(2)));
   }
   TESSERA_GRAD {
-    const T e = exp(s > T(30) ? T(30) : s), n = e * (e + T(2));
-    const T t = n / (n + T(2));
-    return g * (t + s * (T(1) - t * t) * (e / (T(1) + e)));
+    const T x = s > T(20) ? T(20) : s, e = exp(x), n = e * (e + T(2)), m = n + T(2);
+    return g * ((n * m + T(4) * x * (e * (e + T(1)))) / (m * m));
   }
 };
 struct Hardswish {  // x relu6(x + 3) / 6

@@ -10,11 +10,6 @@ namespace {
 // error of a global mean at that of height + width additions.
 constexpr int64_t kDirectWidth = 8;
 
-template <class C>
-C inverse_divisor(const Windows& win, int64_t i, int64_t j) {
-  return C(1) / static_cast<C>(win.divisor ? win.divisor : win.h.count(i) * win.w.count(j));
-}
-
 template <class T, class C>
 void add_pixel(const T* __restrict__ x, int64_t channels, C* __restrict__ sum) {
   for (int64_t c = 0; c < channels; ++c) sum[c] += static_cast<C>(x[c]);
@@ -54,7 +49,7 @@ void window_mean(const Tensor& x_, const Windows& win, Tensor& y_) {
       const T* image = x + r / win.h.out * win.h.in * win.w.in * channels + c0;
       for (int64_t j = 0; j < win.w.out; ++j) {
         sum_window(image, win, r % win.h.out, j, channels, count, sum.data(), row.data());
-        const C scale = inverse_divisor<C>(win, r % win.h.out, j);
+        const C scale = win.inverse_divisor<C>(r % win.h.out, j);
         T* __restrict__ out = y + (r * win.w.out + j) * channels + c0;
         for (int64_t c = 0; c < count; ++c) out[c] = static_cast<T>(sum[c] * scale);
       }
@@ -84,7 +79,7 @@ void window_spread(const Tensor& y_, const Windows& win, Tensor& x_) {
         std::fill(sum.begin(), sum.end(), C(0));
         for (int64_t i = win.h.first_output(h); i <= win.h.last_output(h); ++i) {
           for (int64_t j = win.w.first_output(w); j <= win.w.last_output(w); ++j) {
-            const C scale = inverse_divisor<C>(win, i, j);
+            const C scale = win.inverse_divisor<C>(i, j);
             const T* __restrict__ from = y + (n * win.h.out + i) * row + j * channels;
             for (int64_t c = 0; c < channels; ++c) s[c] += static_cast<C>(from[c]) * scale;
           }

@@ -1,9 +1,10 @@
 #include <limits>
 #include <span>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
-#include "ops/cpu/panel_gemm.h"
+#include "ops/cpu/lanes.h"
 #include "ops/pool/max_pool.h"
 #include "tensor/parallel.h"
 
@@ -25,6 +26,7 @@ struct OneLane {
   static Value load(const T* p) { return static_cast<Value>(*p); }
   static int32_t load(const int32_t* p) { return *p; }
   static void store(T* p, Value v) { *p = static_cast<T>(v); }
+  static void stream(T* p, Value v) { store(p, v); }
   static void store(int32_t* p, int32_t v) { *p = v; }
 };
 
@@ -38,6 +40,7 @@ struct FloatLanes {
   static Value load(const float* p) { return cpu::load_lanes(p); }
   static Index load(const int32_t* p) { return *reinterpret_cast<const IndexInMemory*>(p); }
   static void store(float* p, const Value& v) { cpu::store_lanes(p, v); }
+  static void stream(float* p, const Value& v) { cpu::stream_lanes(p, v); }
   static void store(int32_t* p, const Index& v) { *reinterpret_cast<IndexInMemory*>(p) = v; }
 };
 
@@ -132,6 +135,36 @@ void max_pool2d_cpu(const Tensor& x, const Windows& windows, Tensor& y, Tensor& 
   });
 }
 
+// The windows over one input pixel.
+struct Covering {
+  int64_t rows, columns;
+  int64_t row;  // elements of g between rows of windows
+};
+
+// The gradient of `U` vectors of channels of the pixel with index `pixel`.
+template <class L, int U, class T>
+inline void scatter_channels(const T* g, const int32_t* index, const Covering& over,
+                             int64_t channels, int32_t pixel, bool stream, T* out) {
+  using V = typename L::Value;
+  using I = typename L::Index;
+  V sum[U] = {};
+  const I self = I{} + pixel;
+  for (int64_t i = 0; i < over.rows; ++i)
+    for (int64_t j = 0; j < over.columns; ++j) {
+      const int64_t at = i * over.row + j * channels;
+      for (int u = 0; u < U; ++u) {
+        const auto won = L::load(index + at + u * L::kLanes) == self;
+        sum[u] += won ? L::load(g + at + u * L::kLanes) : V{};
+      }
+    }
+  for (int u = 0; u < U; ++u) {
+    if (stream)
+      L::stream(out + u * L::kLanes, sum[u]);
+    else
+      L::store(out + u * L::kLanes, sum[u]);
+  }
+}
+
 // One task owns whole input rows (n, h) and asks the windows over each pixel whether it won: no
 // races, every gradient element is written once, and the sum has a fixed order.
 template <class T>
@@ -142,32 +175,31 @@ void scatter(const Tensor& g_, const Tensor& indices, const Windows& win, Tensor
   const int64_t channels = g_.size(3), width = win.w.in;
   const int64_t row = win.w.out * channels;
   const int64_t grain = row_grain(width * channels);
+  const bool stream = std::is_same_v<T, float> && cpu::can_stream(gx, channels * 4, gx_.nbytes());
+  std::vector<std::pair<int64_t, int64_t>> columns;  // the first window over a pixel, and how many
+  for (int64_t w = 0; w < width; ++w) {
+    const int64_t first = win.w.first_output(w);
+    columns.emplace_back(first * channels, win.w.last_output(w) - first + 1);
+  }
   parallel_for(0, g_.size(0) * win.h.in, grain, [&](int64_t begin, int64_t end) {
-    std::vector<int64_t> windows;  // where they start in g
     for (int64_t r = begin; r < end; ++r) {
       const int64_t n = r / win.h.in, h = r % win.h.in;
+      const int64_t first = win.h.first_output(h);
+      const int64_t rows = win.h.last_output(h) - first + 1;
+      const int64_t start = (n * win.h.out + first) * row;
       for (int64_t w = 0; w < width; ++w) {
-        windows.clear();
-        for (int64_t i = win.h.first_output(h); i <= win.h.last_output(h); ++i)
-          for (int64_t j = win.w.first_output(w); j <= win.w.last_output(w); ++j)
-            windows.push_back((n * win.h.out + i) * row + j * channels);
+        const auto [column, count] = columns[static_cast<size_t>(w)];
+        const int64_t from = start + column;
+        const Covering over{rows, count, row};
         const auto pixel = static_cast<int32_t>(h * width + w);
         T* out = gx + (r * width + w) * channels;
         for_channels<T>(channels, [&]<class L, int kVectors>(int64_t c) {
-          using V = typename L::Value;
-          using I = typename L::Index;
-          constexpr int64_t kLanes = L::kLanes;
-          V sum[kVectors] = {};
-          for (const int64_t window : windows)
-            for (int u = 0; u < kVectors; ++u) {
-              const int64_t at = window + c + u * kLanes;
-              const auto won = L::load(index + at) == I{} + pixel;
-              sum[u] += won ? L::load(g + at) : V{};
-            }
-          for (int u = 0; u < kVectors; ++u) L::store(out + c + u * kLanes, sum[u]);
+          scatter_channels<L, kVectors>(g + from + c, index + from + c, over, channels, pixel,
+                                        stream, out + c);
         });
       }
     }
+    if (stream) cpu::stream_fence();
   });
 }
 

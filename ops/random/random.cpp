@@ -64,38 +64,38 @@ void trunc_normal_(Tensor& y, Generator& generator, double mean, double stddev, 
 }
 
 Tensor rand(const Shape& shape, Generator& generator, const UniformOptions& o) {
-  Tensor y = empty(shape, o.dtype);
+  Tensor y = empty(shape, o.dtype, o.device);
   rand_(y, generator, o);
   return y;
 }
 
 Tensor randn(const Shape& shape, Generator& generator, const NormalOptions& o) {
-  Tensor y = empty(shape, o.dtype);
+  Tensor y = empty(shape, o.dtype, o.device);
   randn_(y, generator, o);
   return y;
 }
 
 Tensor trunc_normal(const Shape& shape, Generator& generator, double mean, double stddev, double lo,
-                    double hi, DType dtype) {
-  Tensor y = empty(shape, dtype);
+                    double hi, DType dtype, Device device) {
+  Tensor y = empty(shape, dtype, device);
   trunc_normal_(y, generator, mean, stddev, lo, hi);
   return y;
 }
 
-Tensor randint(int64_t lo, int64_t hi, const Shape& shape, Generator& generator) {
+Tensor randint(int64_t lo, int64_t hi, const Shape& shape, Generator& generator, Device device) {
   TESSERA_CHECK(ValueError, lo < hi, "randint: needs lo < hi, got ", lo, " and ", hi);
-  Tensor y = empty(shape, DType::i64);
+  Tensor y = empty(shape, DType::i64, device);
   const RandomDraw draw = RandomDraw::reserve(generator, 2 * y.numel());
   kernel::random_int(y.device(), draw, lo, static_cast<uint64_t>(hi) - static_cast<uint64_t>(lo),
                      y);
   return y;
 }
 
-Tensor bernoulli(double p, const Shape& shape, Generator& generator, DType dtype) {
+Tensor bernoulli(double p, const Shape& shape, Generator& generator, DType dtype, Device device) {
   TESSERA_CHECK(ValueError, p >= 0 && p <= 1, "bernoulli: p must be in [0, 1], got ", p);
-  Tensor y = empty(shape, dtype);
+  Tensor y = empty(shape, dtype, device);
   kernel::random_bernoulli(y.device(), RandomDraw::reserve(generator, y.numel()),
-                           full({1}, p, DType::f64), y);
+                           full({1}, p, DType::f64, device), y);
   return y;
 }
 
@@ -107,9 +107,9 @@ Tensor bernoulli(const Tensor& probabilities, Generator& generator) {
   return y;
 }
 
-Tensor randperm(int64_t n, Generator& generator) {
+Tensor randperm(int64_t n, Generator& generator, Device device) {
   TESSERA_CHECK(ValueError, n >= 0, "randperm: n must not be negative, got ", n);
-  Tensor y = empty({n}, DType::i64);
+  Tensor y = empty({n}, DType::i64, device);
   kernel::random_permutation(y.device(), RandomDraw::reserve(generator, 2 * n), y);
   return y;
 }

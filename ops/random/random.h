@@ -8,8 +8,8 @@ namespace tessera {
 
 // Tensors of random numbers from an explicit counter-based generator. Every function reserves what
 // it needs and leaves the generator behind it, so the values are a function of (seed, stream,
-// block) and the shape alone: the same on every device and for any number of threads, up to the
-// rounding of log, cos and sin in the normal ones. No gradient. f32 and f64 (DTypeError otherwise).
+// block) and the shape alone: the same bits on every device and for any number of threads. No
+// gradient. f32 and f64 (DTypeError otherwise).
 //
 // With w[j] = word j % 4 of block `first + j / 4` (Generator::reserve), element i of the row-major
 // result uses
@@ -19,6 +19,7 @@ namespace tessera {
 struct UniformOptions {
   double lo = 0, hi = 1;
   DType dtype = DType::f32;
+  Device device = kCpu;
 };
 /// Uniform in [lo, hi). f32: lo + (hi - lo) * u, u = the upper 24 bits of a word / 2^24; f64: the
 /// upper 53 bits of two words / 2^53. Computed in f64 and then rounded; a result that rounds up to
@@ -28,6 +29,7 @@ Tensor rand(const Shape& shape, Generator& generator, const UniformOptions& opti
 struct NormalOptions {
   double mean = 0, stddev = 1;
   DType dtype = DType::f32;
+  Device device = kCpu;
 };
 /// Normal, by Box and Muller's method in f64: elements 2k and 2k + 1 are r cos(2 pi v) and
 /// r sin(2 pi v) with r = sqrt(-2 ln u). f32: u = (w[2k] + 1) / 2^32, v = w[2k + 1] / 2^32. f64: u
@@ -39,28 +41,31 @@ Tensor randn(const Shape& shape, Generator& generator, const NormalOptions& opti
 /// (w[i] + 0.5) / 2^32 for f32 and (53 bits of two words + 0.5) / 2^53 for f64. lo and hi are
 /// values, not multiples of stddev. Throws ValueError unless lo < hi and stddev > 0.
 Tensor trunc_normal(const Shape& shape, Generator& generator, double mean = 0, double stddev = 1,
-                    double lo = -2, double hi = 2, DType dtype = DType::f32);
+                    double lo = -2, double hi = 2, DType dtype = DType::f32, Device device = kCpu);
 
 /// i64, uniform in [lo, hi): lo + the upper 64 bits of (two words * (hi - lo)). The bias is below
 /// (hi - lo) / 2^64. Throws ValueError unless lo < hi.
-Tensor randint(int64_t lo, int64_t hi, const Shape& shape, Generator& generator);
+Tensor randint(int64_t lo, int64_t hi, const Shape& shape, Generator& generator,
+               Device device = kCpu);
 
 /// 1 with probability p, otherwise 0: whether the upper 24 bits of a word / 2^24 are below p. Any
 /// dtype. Throws ValueError for p outside [0, 1].
-Tensor bernoulli(double p, const Shape& shape, Generator& generator, DType dtype = DType::f32);
+Tensor bernoulli(double p, const Shape& shape, Generator& generator, DType dtype = DType::f32,
+                 Device device = kCpu);
 /// The same with a probability per element; result in the dtype of `probabilities` (f32 or f64),
 /// not differentiated. Values outside [0, 1] act as 0 or 1, NaN as 0.
 Tensor bernoulli(const Tensor& probabilities, Generator& generator);
 
 /// The same numbers into memory that is there: what rand, randn and trunc_normal of y's shape and
-/// dtype give, whatever y's strides. Not recorded. `options.dtype` is not looked at.
+/// dtype give, whatever y's strides. Not recorded. `options.dtype` and `options.device` are not
+/// looked at.
 void rand_(Tensor& y, Generator& generator, const UniformOptions& options = {});
 void randn_(Tensor& y, Generator& generator, const NormalOptions& options = {});
 void trunc_normal_(Tensor& y, Generator& generator, double mean = 0, double stddev = 1,
                    double lo = -2, double hi = 2);
 
 /// A permutation of 0 ... n - 1, i64: the order of n keys of two words each, ties by position.
-Tensor randperm(int64_t n, Generator& generator);
+Tensor randperm(int64_t n, Generator& generator, Device device = kCpu);
 
 /// The reserved part of a generator's sequence that one call uses.
 struct RandomDraw {

@@ -46,82 +46,49 @@ void map_unit(const RandomDraw& draw, Tensor& y, bool wide, double half, F&& f) 
 }
 
 void random_uniform_cpu(const RandomDraw& draw, double lo, double hi, Tensor& y) {
-  dispatch_float(y.dtype(), "rand", [&]<class T>() {
-    const T end = static_cast<T>(hi), last = std::nextafter(end, static_cast<T>(lo));
-    map_unit<T>(draw, y, false, 0, [=](double u) {
-      const T v = static_cast<T>(lo + (hi - lo) * u);
-      return v < end ? v : last;
-    });
-  });
+  dispatch_float(y.dtype(), "rand",
+                 [&]<class T>() { map_unit<T>(draw, y, false, 0, math::ToUniform<T>(lo, hi)); });
 }
 
-/// out[2 k], out[2 k + 1] = the normal pair of units(k), `count` elements in all.
-template <class T, class Units>
-void put_normal(T* __restrict out, int64_t count, double mean, double stddev, Units&& units) {
-  const auto scaled = [=](double v) { return static_cast<T>(mean + stddev * v); };
-  for (int64_t k = 0; k < count / 2; ++k) {
-    const auto [u, v] = units(k);
-    const math::NormalPair pair = math::box_muller(u, v);
-    out[2 * k] = scaled(pair.a);
-    out[2 * k + 1] = scaled(pair.b);
-  }
-  if (count % 2 == 0) return;
-  const auto [u, v] = units(count / 2);
-  out[count - 1] = scaled(math::box_muller(u, v).a);
+template <class T>
+void random_normal_typed(const RandomDraw& draw, double mean, double stddev, Tensor& y) {
+  constexpr int kWords = sizeof(T) / 4;  // of an element
+  T* out = y.data<T>();
+  cpu::for_each_word_run<kWords>(
+      draw, y.numel(), [=](const uint32_t* w, int64_t first, int64_t count) {
+        const math::ToNormal<T> scaled{mean, stddev};
+        T* __restrict to = out + first;
+        const auto pair = [=](int64_t k) {
+          const math::NormalUnits units = math::normal_units<T>(w + 2 * kWords * k);
+          return math::box_muller(units.u, units.v);
+        };
+        for (int64_t k = 0; k < count / 2; ++k) {
+          const math::NormalPair made = pair(k);
+          to[2 * k] = scaled(made.a);
+          to[2 * k + 1] = scaled(made.b);
+        }
+        if (count % 2 != 0) to[count - 1] = scaled(pair(count / 2).a);
+      });
 }
 
 void random_normal_cpu(const RandomDraw& draw, double mean, double stddev, Tensor& y) {
-  struct Units {
-    double u, v;
-  };
-  const int64_t n = y.numel();
-  if (y.dtype() == DType::f64) {
-    double* out = y.data<double>();
-    cpu::for_each_word_run<2>(draw, n, [=](const uint32_t* w, int64_t first, int64_t count) {
-      put_normal(out + first, count, mean, stddev, [=](int64_t k) {
-        return Units{1.0 - math::bits53(w[4 * k], w[4 * k + 1]) * 0x1p-53,
-                     math::bits53(w[4 * k + 2], w[4 * k + 3]) * 0x1p-53};
-      });
-    });
-    return;
-  }
-  float* out = y.data<float>();
-  cpu::for_each_word_run<1>(draw, n, [=](const uint32_t* w, int64_t first, int64_t count) {
-    put_normal(out + first, count, mean, stddev, [=](int64_t k) {
-      return Units{(static_cast<double>(w[2 * k]) + 1.0) * 0x1p-32,
-                   static_cast<double>(w[2 * k + 1]) * 0x1p-32};
-    });
-  });
+  dispatch_float(y.dtype(), "randn",
+                 [&]<class T>() { random_normal_typed<T>(draw, mean, stddev, y); });
 }
 
 void random_trunc_normal_cpu(const RandomDraw& draw, double mean, double stddev, double lo,
                              double hi, Tensor& y) {
-  constexpr double kSqrt2 = 1.414213562373095048802, kLargest = 1 - 0x1p-53;
-  const auto below = [=](double v) { return 0.5 * std::erfc(-(v - mean) / (stddev * kSqrt2)); };
-  // std::clamp's references keep the loop from being vectorised.
-  const auto within = [](double v, double least, double most) {
-    const double w = v > least ? v : least;
-    return w < most ? w : most;
-  };
-  const double from = below(lo), to = below(hi);
-  dispatch_float(y.dtype(), "trunc_normal", [&]<class T>() {
-    map_unit<T>(draw, y, true, 0.5, [=](double u) {
-      // Kept inside (-1, 1), where erfinv is finite: a cut further out gives its nearer bound.
-      const double x = within(2.0 * (from + (to - from) * u) - 1.0, -kLargest, kLargest);
-      return within(mean + stddev * kSqrt2 * math::erfinv(x), lo, hi);
-    });
-  });
+  const math::ToTruncatedNormal cut(mean, stddev, lo, hi);
+  dispatch_float(y.dtype(), "trunc_normal",
+                 [&]<class T>() { map_unit<T>(draw, y, true, 0.5, cut); });
 }
 
 void random_int_cpu(const RandomDraw& draw, int64_t lo, uint64_t range, Tensor& y) {
   int64_t* out = y.data<int64_t>();
   const int64_t n = y.numel();
   cpu::for_each_word_run<2>(draw, n, [=](const uint32_t* w, int64_t first, int64_t count) {
-    for (int64_t k = 0; k < count; ++k) {
-      const uint64_t bits = uint64_t{w[2 * k]} << 32 | w[2 * k + 1];
-      const auto above = static_cast<uint64_t>(static_cast<unsigned __int128>(bits) * range >> 64);
-      out[first + k] = static_cast<int64_t>(static_cast<uint64_t>(lo) + above);
-    }
+    for (int64_t k = 0; k < count; ++k)
+      out[first + k] = math::scaled_integer(w[2 * k], w[2 * k + 1], lo, range);
   });
 }
 
@@ -133,10 +100,9 @@ void random_bernoulli_cpu(const RandomDraw& draw, const Tensor& probabilities, T
       const P* p = probabilities.data<P>();
       const int64_t step = probabilities.numel() == 1 ? 0 : 1;
       cpu::for_each_word_run<1>(draw, n, [=](const uint32_t* w, int64_t first, int64_t count) {
-        for (int64_t k = 0; k < count; ++k) {
-          const double u = static_cast<double>(w[k] >> 8) * 0x1p-24;
-          out[first + k] = static_cast<T>(u < static_cast<double>(p[(first + k) * step]) ? 1 : 0);
-        }
+        for (int64_t k = 0; k < count; ++k)
+          out[first + k] =
+              static_cast<T>(math::below(w[k], static_cast<double>(p[(first + k) * step])) ? 1 : 0);
       });
     });
   });

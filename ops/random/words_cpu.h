@@ -2,48 +2,65 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 
+#include "ops/cpu/vector.h"
 #include "ops/random/random.h"
+#include "ops/random/random_math.h"
 #include "tensor/parallel.h"
 
 namespace tessera::cpu {
 
-/// The words of several consecutive blocks in order: what Philox::block gives one at a time, here
-/// side by side so that the rounds vectorise.
+/// Several vectors side by side as one lane of Philox::rounds, so that they share its constants.
+struct WideLane {
+  static constexpr int kVectors = 4;
+  static constexpr int64_t kLanes = kVectors * Vector<uint64_t>::kLanes;
+  Vector<uint64_t>::Type v[kVectors];
+
+  template <class F>
+  static WideLane make(const F& f) {
+    WideLane made;
+    for (int i = 0; i < kVectors; ++i) made.v[i] = f(i);
+    return made;
+  }
+  friend WideLane operator>>(const WideLane& a, int n) {
+    return make([&](int i) { return a.v[i] >> n; });
+  }
+  friend WideLane operator^(const WideLane& a, const WideLane& b) {
+    return make([&](int i) { return a.v[i] ^ b.v[i]; });
+  }
+  friend WideLane operator^(const WideLane& a, uint64_t b) {
+    return make([&](int i) { return a.v[i] ^ b; });
+  }
+};
+
+/// The words of several consecutive blocks in order: what Philox::block gives one at a time.
 struct WordRun {
-  // Enough that the compiler keeps the loops over blocks, which it vectorises, instead of
-  // unrolling.
-  static constexpr int kBlocks = 64;
-  static constexpr int64_t kWords = 4 * kBlocks;
-  std::array<uint32_t, kWords> v;
+  static constexpr int64_t kBlocks = 64, kWords = 4 * kBlocks;
+  alignas(64) std::array<uint32_t, kWords> v;
 
   void fill(const RandomDraw& draw, uint64_t first_block) {
-    uint32_t c0[kBlocks], c1[kBlocks], c2[kBlocks], c3[kBlocks];
-    for (int i = 0; i < kBlocks; ++i) {
-      const uint64_t block = draw.block + first_block + static_cast<uint64_t>(i);
-      c0[i] = static_cast<uint32_t>(block);
-      c1[i] = static_cast<uint32_t>(block >> 32);
-      c2[i] = static_cast<uint32_t>(draw.stream);
-      c3[i] = static_cast<uint32_t>(draw.stream >> 32);
-    }
-    uint32_t k0 = static_cast<uint32_t>(draw.seed), k1 = static_cast<uint32_t>(draw.seed >> 32);
-    for (int round = 0; round < 10; ++round) {
-      for (int i = 0; i < kBlocks; ++i) {
-        const uint64_t p0 = uint64_t{0xD2511F53u} * c0[i], p1 = uint64_t{0xCD9E8D57u} * c2[i];
-        c0[i] = static_cast<uint32_t>(p1 >> 32) ^ c1[i] ^ k0;
-        c1[i] = static_cast<uint32_t>(p1);
-        c2[i] = static_cast<uint32_t>(p0 >> 32) ^ c3[i] ^ k1;
-        c3[i] = static_cast<uint32_t>(p0);
+    using Lanes = Vector<uint64_t>;
+    using V = Lanes::Type;
+    static_assert(std::endian::native == std::endian::little && kBlocks % WideLane::kLanes == 0);
+    for (int64_t b = 0; b < kBlocks; b += WideLane::kLanes) {
+      const WideLane block = WideLane::make([&](int i) {
+        const uint64_t first = draw.block + first_block + static_cast<uint64_t>(b);
+        return V{0, 1, 2, 3, 4, 5, 6, 7} + (first + static_cast<uint64_t>(i * Lanes::kLanes));
+      });
+      const WideLane stream = WideLane::make([&](int) { return V{} + draw.stream; });
+      WideLane c[4] = {block, block >> 32, stream, stream >> 32};
+      Philox::rounds(c, draw.seed, [](const WideLane& a, uint32_t m) {
+        return WideLane::make([&](int i) { return MultiplyLower{}(a.v[i], m); });
+      });
+      for (int i = 0; i < WideLane::kVectors; ++i) {
+        const V x = (c[0].v[i] & 0xFFFFFFFFu) | c[1].v[i] << 32;
+        const V z = (c[2].v[i] & 0xFFFFFFFFu) | c[3].v[i] << 32;
+        auto* to = reinterpret_cast<uint64_t*>(v.data() + 4 * (b + i * Lanes::kLanes));
+        Lanes::store(to, __builtin_shufflevector(x, z, 0, 8, 1, 9, 2, 10, 3, 11));
+        Lanes::store(to + Lanes::kLanes, __builtin_shufflevector(x, z, 4, 12, 5, 13, 6, 14, 7, 15));
       }
-      k0 += 0x9E3779B9u;
-      k1 += 0xBB67AE85u;
-    }
-    for (size_t i = 0; i < kBlocks; ++i) {
-      v[4 * i] = c0[i];
-      v[4 * i + 1] = c1[i];
-      v[4 * i + 2] = c2[i];
-      v[4 * i + 3] = c3[i];
     }
   }
 };
@@ -62,10 +79,6 @@ void for_each_word_run(const RandomDraw& draw, int64_t elements, Body&& body) {
   });
 }
 
-/// u < p for u = the upper 24 bits of a word / 2^24, as a comparison of integers: true for words
-/// whose upper 24 bits are below the result.
-inline uint32_t word_threshold(double p) {
-  return static_cast<uint32_t>(std::ceil(std::clamp(p, 0.0, 1.0) * 0x1p24));
-}
+using math::word_threshold;
 
 }  // namespace tessera::cpu

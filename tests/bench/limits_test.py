@@ -27,7 +27,8 @@ class Limits(unittest.TestCase):
         self.program("conv_bench", json.dumps(dict(benchmarks=[
             row("conv/real_time", 2500.0, "us", **{"GFLOP/s": 150.0, "GB/s": 5.0}),
             row("conv_f64/real_time", 5.0, "ms", **{"GFLOP/s": 75.0}),
-            row("copy", 1e6, "ns", bytes_per_second=60e9)])))
+            row("copy", 1e6, "ns", bytes_per_second=60e9),
+            row("search", 2.0, "ms", items_per_second=3.5e6)])))
 
     def program(self, name, prints, code=0):
         path = os.path.join(self.folder, name)
@@ -47,6 +48,7 @@ class Limits(unittest.TestCase):
         self.assertIn("3 thread(s): 200 GFLOP/s, 50.0 GB/s", done.stdout)
         self.assertIn("| conv | 2.500 | 150.0 (75 %) | 5.0 (10 %) | 75 % |", done.stdout)
         self.assertIn("| copy | 1.000 | – | 60.0 (120 %) | 120 % |", done.stdout)
+        self.assertIn("| search | 2.000 | – | – | 3.50 M items/s |", done.stdout)
         self.assertNotIn("f64", done.stdout)  # it has another peak
 
     def test_programs_that_fail_or_are_missing(self):

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "tensor/cuda_plugin.h"
 #include "tensor/kernel_slot.h"
 
 namespace tessera {
@@ -148,6 +149,7 @@ int run(const std::vector<std::string>& args) {
 
 int main(int argc, char** argv) {
   try {
+    tessera::cuda_status();  // loads the plug-in, whose kernels then are in the slots
     return tessera::run({argv + 1, argv + argc});
   } catch (const std::exception& e) {
     std::cerr << e.what() << "\n";

@@ -37,8 +37,8 @@ std::string index_text(size_t flat, const std::vector<int64_t>& shape) {
 Tensor from_torch(const std::vector<float>& values, const std::vector<int64_t>& shape,
                   Layout layout, DType dtype) {
   const Tensor t = view::to(from_vector(values, Shape(shape)), dtype);
-  if (layout == Layout::plain) return t;
-  return view::contiguous(view::permute(t, move_channels(t.rank(), true)));
+  if (layout == Layout::plain) return view::to(t, test_device());
+  return view::to(view::contiguous(view::permute(t, move_channels(t.rank(), true))), test_device());
 }
 
 Reference to_torch(const Tensor& tensor, Layout layout) {

@@ -39,6 +39,14 @@ class FunctionTest : public ::testing::Test {
 
 }  // namespace
 
+Device test_device() {
+  static const Device device = [] {
+    const char* text = std::getenv("TESSERA_TEST_DEVICE");
+    return text && *text ? parse_device(text) : kCpu;
+  }();
+  return device;
+}
+
 fs::path golden_dir() { return folder_of("TESSERA_GOLDEN_DIR", "shared/golden"); }
 fs::path data_dir() { return folder_of("TESSERA_DATA_DIR", "shared/data"); }
 

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "tensor/device.h"
+
 namespace tessera::golden {
 
 using Json = nlohmann::json;
@@ -16,6 +18,10 @@ using Json = nlohmann::json;
 std::filesystem::path golden_dir();
 /// $TESSERA_DATA_DIR, or the folder shared/data beside the source tree.
 std::filesystem::path data_dir();
+
+/// Where the cases run: the device that TESSERA_TEST_DEVICE names, the CPU without it. Throws as
+/// parse_device.
+Device test_device();
 
 /// Throws IoError naming the file.
 Json read_json(const std::filesystem::path& path);

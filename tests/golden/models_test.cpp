@@ -5,6 +5,7 @@
 
 #include "autograd/engine.h"
 #include "models/registry.h"
+#include "tensor/view.h"
 #include "tests/common/hash_fill.h"
 #include "tests/golden/compare.h"
 #include "tests/golden/model_run.h"
@@ -123,6 +124,7 @@ void run_model(const ModelCase& c, DType dtype) {
   expect_same_entries(title, running_statistics(*net), running);
   net->to(dtype);
   fill_by_name(*net, c.salt);
+  net->to(test_device());
 
   const auto shape = c.entry.at("input").get<std::vector<int64_t>>();
   const Tensor x = from_torch(testing::hash_uniform(c.salt + "input", numel(Shape(shape)), -2, 2),
@@ -138,7 +140,8 @@ void run_model(const ModelCase& c, DType dtype) {
   disable_dropout(*net);
   std::vector<int64_t> target;
   for (int64_t i = 0; i < shape.at(0); ++i) target.push_back((7 * i + 3) % logits.shape.at(1));
-  const TrainingOutput out = training_forward(c.model, *net, x, from_vector(target));
+  const TrainingOutput out =
+      training_forward(c.model, *net, x, view::to(from_vector(target), test_device()));
   expect_close(title + "train_logits", to_torch(out.logits, Layout::plain),
                c.stored.at("train_logits"), {limit.training, 0});
   expect_close(title + "loss", to_torch(out.loss, Layout::plain), c.stored.at("loss"),

@@ -63,7 +63,7 @@ Tensor OpCall::tensor(const std::string& name, DType dtype) const {
   std::vector<double> values;
   Shape shape;
   append_numbers(attribute<Json>(name), 0, values, shape);
-  return view::to(from_vector(values, shape), dtype);
+  return view::to(view::to(from_vector(values, shape), dtype), test_device());
 }
 
 std::vector<std::string> OpCall::unread() const {

@@ -27,7 +27,7 @@ Tensor boxes(const OpCall& c, const std::string& name) {
       v[k + 2] = centre + size / 2;
     }
   }
-  return view::to(from_vector(v, c.input(name).shape()), c.dtype());
+  return view::to(view::to(from_vector(v, c.input(name).shape()), c.dtype()), test_device());
 }
 
 /// "index % 4".
@@ -38,7 +38,7 @@ Tensor classes(const OpCall& c, int64_t count) {
   TESSERA_CHECK(ValueError, std::regex_match(text, part, rule), "unknown classes '", text, "'");
   std::vector<int64_t> out;
   for (int64_t i = 0; i < count; ++i) out.push_back(i % std::stoll(part[1]));
-  return from_vector(out);
+  return view::to(from_vector(out), test_device());
 }
 
 }  // namespace

@@ -42,6 +42,17 @@ std::vector<Geometry> geometries() {
   };
 }
 
+// Wide enough for the weight gradient to stream rows; the last is larger than caches are.
+std::vector<Geometry> wide_depthwise_geometries() {
+  return {
+      {{2, 30, 41, 84}, {84, 3, 3, 1}, {.stride = 2, .padding = 1, .groups = 84}},
+      {{3, 14, 14, 52}, {52, 5, 5, 1}, {.padding = 2, .groups = 52}},
+      {{2, 9, 150, 33}, {33, 3, 3, 1}, {.stride = {3, 1}, .padding = {0, 1}, .groups = 33}},
+      {{1, 6, 13, 16}, {16, 5, 5, 1}, {.stride = {1, 2}, .padding = {5, 6}, .groups = 16}},
+      {{3, 113, 120, 112}, {112, 3, 3, 1}, {.padding = 1, .groups = 112}},
+  };
+}
+
 template <class T>
 Tensor random(const std::string& name, const Shape& shape) {
   return view::to(from_vector(hash_uniform(name, numel(shape)), shape), dtype_of<T>());
@@ -128,7 +139,9 @@ TEST(ConvKernels, ImplicitGemmMatchesPlain) {
 
 TEST(ConvKernels, DepthwiseMatchesPlain) {
   int run_count = 0;
-  for (const Geometry& c : geometries()) {
+  std::vector<Geometry> all = geometries();
+  for (const Geometry& c : wide_depthwise_geometries()) all.push_back(c);
+  for (const Geometry& c : all) {
     const Shape ys = conv_output_shape(c.x, c.w, c.options);
     if (!conv::depthwise::applies(conv::make_shape(c.x, c.w, ys, c.options))) continue;
     SCOPED_TRACE(label(c));
@@ -137,11 +150,13 @@ TEST(ConvKernels, DepthwiseMatchesPlain) {
     expect_close(TESSERA_RUN(double, depthwise, c), want, 1e-13);
     expect_close(TESSERA_RUN(float, depthwise, c), want, 1e-5);
   }
-  EXPECT_EQ(run_count, 4);
+  EXPECT_EQ(run_count, 9);
 }
 
 TEST(ConvKernels, ResultDoesNotDependOnThreads) {
-  for (const Geometry& c : geometries()) {
+  std::vector<Geometry> every = geometries();
+  for (const Geometry& c : wide_depthwise_geometries()) every.push_back(c);
+  for (const Geometry& c : every) {
     SCOPED_TRACE(label(c));
     const bool depthwise = c.options.groups == c.x[3];
     const auto all = [&] {
@@ -270,6 +285,39 @@ TEST(ConvPointwise, MatchesPlain) {
 
 TEST(ConvPointwise, ResultDoesNotDependOnThreads) {
   expect_same_for_any_threads(pointwise_geometries(), run_pointwise);
+}
+
+TEST(ConvScattered, InputGradMatchesPlainForAnyThreads) {
+  std::vector<Geometry> all = geometries();
+  all.push_back({{3, 30, 29, 3}, {64, 7, 7, 3}, {.stride = 2, .padding = 3}});
+  all.push_back({{2, 19, 23, 1}, {17, 11, 11, 1}, {.stride = 4, .padding = 2}});
+  all.push_back(
+      {{2, 9, 10, 5}, {25, 3, 2, 5}, {.stride = {1, 3}, .padding = {2, 4}, .dilation = {2, 1}}});
+  all.push_back({{1, 8, 9, 3}, {20, 2, 2, 3}, {.stride = 3}});  // pixels that no filter saw
+  all.push_back({{0, 9, 9, 3}, {20, 3, 3, 3}, {}});
+  int checked = 0;
+  for (const Geometry& c : all) {
+    const Shape ys = conv_output_shape(c.x, c.w, c.options);
+    const conv::ConvShape s = conv::make_shape(c.x, c.w, ys, c.options);
+    if (!conv::scattered::applies(s)) continue;
+    SCOPED_TRACE(label(c));
+    ++checked;
+    const Tensor g = random<float>("g", ys), w = random<float>("w", c.w);
+    Tensor want = empty(c.x, DType::f64);
+    conv::plain::input_grad(s, random<double>("g", ys).data<double>(),
+                            random<double>("w", c.w).data<double>(), want.data<double>());
+    Tensors results;
+    for (const int threads : {1, 5}) {
+      set_num_threads(threads);
+      results.push_back(full(c.x, NAN));
+      conv::scattered::input_grad(s, g.data<float>(), w.data<float>(),
+                                  results.back().data<float>());
+    }
+    set_num_threads(0);
+    expect_close({view::to(results[0], DType::f64)}, {want}, 1e-5);
+    expect_same_bits({results[0]}, {results[1]});
+  }
+  EXPECT_EQ(checked, 10);
 }
 
 TEST(ConvUnfolded, WeightGradMatchesPlainForAnyThreads) {

@@ -76,6 +76,39 @@ TEST(Elementary, FloatErrorsInUlp) {
                   2.5);
 }
 
+TEST(Elementary, PowErrorsInUlp) {
+  for (float y : {2.5f, -1.5f, 0.333f, 7.0f, -3.0f, 1.0001f, 100.0f, -77.7f, 1e-3f, 0.5f, -1.0f,
+                  16777217.0f, 3e7f})
+    expect_accurate([y](float x) { return math::pow(x, y); },
+                    [y](double v) { return std::pow(v, static_cast<double>(y)); }, 1.6);
+  // Results of all magnitudes, from bases of all magnitudes: large exponents bring errors forward.
+  double worst = 0;
+  for (uint64_t u = 1; u < 0x7F800000u; u += 4999) {
+    const float x = std::bit_cast<float>(static_cast<uint32_t>(u));
+    if (x == 1.0f) continue;
+    const double log2 = std::log2(static_cast<double>(x));
+    const float y = static_cast<float>((static_cast<double>(u % 3201) * 0.1 - 160) / log2);
+    worst = std::max(worst, ulps(math::pow(x, y), std::pow(static_cast<double>(x), double{y})));
+  }
+  EXPECT_LE(worst, 2.5);
+}
+
+TEST(Elementary, PowHasTheLibrarysSpecialCases) {
+  const float values[] = {0.0f,  -0.0f,  1.0f,    -1.0f,       2.0f,         -2.0f,
+                          0.5f,  -0.5f,  kInf,    -kInf,       kNan,         3.0f,
+                          -3.0f, 1e-45f, -1e-45f, 3.4e38f,     -3.4e38f,     1e30f,
+                          2.5f,  -2.5f,  1e-20f,  16777215.0f, -16777215.0f, 16777216.0f};
+  for (float x : values)
+    for (float y : values) {
+      const float got = math::pow(x, y), want = std::pow(x, y);
+      if (!std::isnan(want)) {
+        EXPECT_EQ(std::signbit(got), std::signbit(want)) << x << " ^ " << y;
+      }
+      EXPECT_LE(ulps(got, std::pow(static_cast<double>(x), static_cast<double>(y))), 1.6)
+          << x << " ^ " << y << ": " << got << ", expected " << want;
+    }
+}
+
 std::vector<float> run(Tensor (*op)(const Tensor&), const std::vector<float>& x) {
   return op(from_vector(x)).to_vector<float>();
 }

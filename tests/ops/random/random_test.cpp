@@ -69,6 +69,14 @@ TEST(Random, MappingOfWordsIsAsDocumented) {
     EXPECT_EQ(b[i], Philox::unit_float(word(s, i)) < 0.3 ? 1.0f : 0.0f);
 }
 
+TEST(Random, ManyBlocksAreThoseOfTheFormula) {
+  Generator g;
+  g.set_state({0x0123456789ABCDEFu, 0xFEDCBA9876543210u, 0xFFFFFFFFu - 100});  // carries over 2^32
+  const Generator::State s = g.state();
+  const std::vector<float> u = rand({1500}, g).to_vector<float>();
+  for (uint64_t i = 0; i < 1500; ++i) ASSERT_EQ(u[i], Philox::unit_float(word(s, i))) << i;
+}
+
 TEST(Random, SameForAnyNumberOfThreads) {
   const auto draw = [] {
     Generator g(3);
