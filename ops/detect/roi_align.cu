@@ -78,7 +78,7 @@ __device__ __forceinline__ void add_sample(Pack<T, kVector>& sum, const T* image
 // is no multiple of it. Bound by the caches: a sample reads four pixels, which its neighbours
 // share.
 template <int kVector, class T>
-__global__ void __launch_bounds__(kBlock, 2)
+__global__ void __launch_bounds__(kBlock, sizeof(T) == 4 ? 4 : 2)
     average_bins(uint32_t work, PixelPacks at, Map map, RoiAlignOptions o, RoiFaults faults,
                  const T* __restrict__ feature, const T* __restrict__ rois, T* __restrict__ y) {
   const uint32_t thread = blockIdx.x * blockDim.x + threadIdx.x;
