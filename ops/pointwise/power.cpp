@@ -3,6 +3,7 @@
 #include "ops/pointwise/comparison.h"
 #include "ops/pointwise/exponential.h"
 #include "ops/pointwise/pointwise_op.h"
+#include "ops/pointwise/power_formulas.h"
 #include "ops/pointwise/where.h"
 #include "ops/reduce/sum.h"
 
@@ -69,27 +70,13 @@ struct PowOp {
   }
 };
 
-template <class T, class F>
-void map_power(const Tensor& x, Tensor& y, const F& f) {
-  cpu::map<T, T>(y, f, x);
-}
-
 void pow_scalar_cpu(const Tensor& x, double exponent, Tensor& y) {
   dispatch_floating(y.dtype(), "pow", [&]<class T>() {
     using C = compute_t<T>;
-    const C one(1);
-    if (exponent == 0) return map_power<T>(x, y, [=](C) { return one; });
-    if (exponent == 1) return map_power<T>(x, y, [](C v) { return v; });
-    if (exponent == 2) return map_power<T>(x, y, [](C v) { return v * v; });
-    if (exponent == 3) return map_power<T>(x, y, [](C v) { return v * v * v; });
-    if (exponent == -1) return map_power<T>(x, y, [=](C v) { return one / v; });
-    if (exponent == -2) return map_power<T>(x, y, [=](C v) { return one / (v * v); });
-    // + 0 turns -0 into 0, whose powers 0.5 and -0.5 are 0 and inf
-    if (exponent == 0.5) return map_power<T>(x, y, [](C v) { return math::sqrt(v + C(0)); });
-    if (exponent == -0.5)
-      return map_power<T>(x, y, [=](C v) { return one / math::sqrt(v + C(0)); });
+    const auto map = [&](const auto& f) { cpu::map<T, T>(y, f, x); };
+    if (math::with_fixed_power(exponent, map)) return;
     const C p = static_cast<C>(exponent);
-    map_power<T>(x, y, [p](C v) { return math::pow(v, p); });
+    map([p](C v) { return math::pow(v, p); });
   });
 }
 
