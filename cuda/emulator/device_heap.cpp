@@ -16,8 +16,9 @@ constexpr size_t kArena = size_t{256} << 30;  // addresses alone cost nothing
 constexpr size_t kAlignment = 256;
 constexpr size_t kQuarantineBlocks = 1024;
 constexpr size_t kQuarantineBytes = size_t{16} << 30;  // of addresses
-constexpr size_t kResidentBlock = size_t{64} << 10;    // freed blocks up to here keep their pages,
-constexpr size_t kResidentTotal = size_t{64} << 20;    // all of them no more than this
+constexpr size_t kResidentBlock = size_t{4} << 20;     // freed blocks up to here keep their pages,
+constexpr size_t kResidentTotal = size_t{256} << 20;   // all of them no more than this
+constexpr size_t kOwnMappings = 20000;                 // the system allows a process some 65,000
 constexpr int kUntouched = 0xFF;                       // NaN in every floating type
 
 size_t round_up(size_t value, size_t step) { return (value + step - 1) / step * step; }
@@ -92,8 +93,8 @@ DeviceBlock* DeviceHeap::cut(size_t slot_bytes) {
   owner_.push_back(0);
 #ifdef MADV_DONTDUMP
   // A mapping unlike the guard pages is never joined with them and cut out again, which would make
-  // opening and closing several times as slow.
-  madvise(block.slot, slot_bytes, MADV_DONTDUMP);
+  // opening and closing several times as slow. It counts as two of the process's mappings, though.
+  if (blocks_.size() <= kOwnMappings) madvise(block.slot, slot_bytes, MADV_DONTDUMP);
 #endif
   return &block;
 }
@@ -162,18 +163,21 @@ bool DeviceHeap::change_protection(DeviceBlock& block, bool open) {
   return true;
 }
 
-void DeviceHeap::open(DeviceBlock& block) {
-  if (block.open) return;
-  if (!change_protection(block, true))
-    throw KernelError("CUDA emulator: too many memory mappings (vm.max_map_count)");
+bool DeviceHeap::try_open(DeviceBlock& block) {
+  if (block.open) return true;
+  if (!change_protection(block, true)) return false;
   opened_.push_back(&block);
+  return true;
+}
+
+void DeviceHeap::open(DeviceBlock& block) {
+  if (!try_open(block))
+    throw KernelError("CUDA emulator: too many memory mappings (vm.max_map_count)");
 }
 
 bool DeviceHeap::open_for_kernel(const void* address) {
   DeviceBlock* block = find(address);
-  if (!block || !block->live || block->open || address < block->pages()) return false;
-  open(*block);
-  return true;
+  return block && block->live && !block->open && address >= block->pages() && try_open(*block);
 }
 
 std::string DeviceHeap::close_opened() {

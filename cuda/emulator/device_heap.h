@@ -79,6 +79,7 @@ class DeviceHeap {
   DeviceBlock* reuse(size_t slot_bytes);
   DeviceBlock* cut(size_t slot_bytes);
   void recycle_oldest();
+  bool try_open(DeviceBlock& block);
   bool change_protection(DeviceBlock& block, bool open);
   void fill(DeviceBlock& block, bool poison);
 

@@ -32,6 +32,7 @@ const void* instruction_of(const void* context) {
 }
 
 void on_fault(int signal, siginfo_t* info, void* context) {
+  const RuntimeScope scope;  // the words for it are no accesses of the kernel
   Machine& m = machine();
   const void* address = info->si_addr;
   if (launching()) {

@@ -8,7 +8,11 @@
 #include "cuda/emulator/build_mode.h"
 #include "cuda/emulator/device_heap.h"
 
-#if TESSERA_EMULATOR_OWN_SWITCH
+#if !defined(__x86_64__) || defined(TESSERA_EMULATOR_UCONTEXT)
+#define TESSERA_EMULATOR_OWN_SWITCH 0
+#include <ucontext.h>
+#else
+#define TESSERA_EMULATOR_OWN_SWITCH 1
 // Saves what a called function must keep, swaps stacks, restores: a tenth of swapcontext()'s time,
 // which also asks the kernel for the signal mask.
 asm(R"(
@@ -47,6 +51,13 @@ constexpr size_t kSlot = FiberPool::kStackBytes + kGuard;
 Fiber* left = nullptr;  // the fiber that was switched away from last
 #endif
 
+#if !TESSERA_EMULATOR_OWN_SWITCH
+ucontext_t* context_of(Fiber& fiber) {
+  if (!fiber.state) fiber.state = new ucontext_t;  // fibers live as long as the process
+  return static_cast<ucontext_t*>(fiber.state);
+}
+#endif
+
 }  // namespace
 
 const size_t FiberPool::kBytes = kSlot * kFibers;
@@ -69,9 +80,9 @@ void switch_fiber(Fiber& from, Fiber& to) {
   __sanitizer_start_switch_fiber(&from.fake_stack, to.stack, to.stack_bytes);
 #endif
 #if TESSERA_EMULATOR_OWN_SWITCH
-  tessera_emulator_switch(&from.stack_pointer, to.stack_pointer);
+  tessera_emulator_switch(&from.state, to.state);
 #else
-  swapcontext(&from.context, &to.context);
+  swapcontext(context_of(from), context_of(to));
 #endif
 #if TESSERA_EMULATOR_ASAN
   const void* stack = nullptr;
@@ -115,13 +126,14 @@ void FiberPool::start_anew(Fiber& fiber) {
   *--top = nullptr;  // leaves the stack pointer 8 off a multiple of 16, as after a call
   *--top = reinterpret_cast<void*>(entry_);
   for (int i = 0; i < 6; ++i) *--top = nullptr;
-  fiber.stack_pointer = top;
+  fiber.state = top;
 #else
-  getcontext(&fiber.context);
-  fiber.context.uc_stack.ss_sp = fiber.stack;
-  fiber.context.uc_stack.ss_size = kStackBytes;
-  fiber.context.uc_link = nullptr;
-  makecontext(&fiber.context, entry_, 0);
+  ucontext_t* context = context_of(fiber);
+  getcontext(context);
+  context->uc_stack.ss_sp = fiber.stack;
+  context->uc_stack.ss_size = kStackBytes;
+  context->uc_link = nullptr;
+  makecontext(context, entry_, 0);
 #endif
   fiber.fake_stack = nullptr;
 }

@@ -3,21 +3,11 @@
 #include <cstddef>
 #include <vector>
 
-#if !defined(__x86_64__) || defined(TESSERA_EMULATOR_UCONTEXT)
-#define TESSERA_EMULATOR_OWN_SWITCH 0
-#include <ucontext.h>
-#else
-#define TESSERA_EMULATOR_OWN_SWITCH 1
-#endif
-
 namespace tessera::cuda::emulator {
 
 /// A flow of control with a stack of its own. The launching thread's own flow is one too.
 struct Fiber {
-  void* stack_pointer = nullptr;  // while it does not run
-#if !TESSERA_EMULATOR_OWN_SWITCH
-  ucontext_t context;
-#endif
+  void* state = nullptr;  // while it does not run: its stack pointer, or its ucontext_t
   std::byte* stack = nullptr;
   size_t stack_bytes = 0;
   void* fake_stack = nullptr;  // AddressSanitizer's

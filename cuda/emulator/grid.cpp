@@ -112,7 +112,7 @@ void run_grid(const Grid& launch) {
   if (m.fibers_of != std::this_thread::get_id()) m.fibers.reset();
   m.fibers_of = std::this_thread::get_id();
   ++m.stats.launches;
-  m.random.seed(m.options.seed);
+  if (m.options.order == Order::random || m.options.preempt > 0) m.random.seed(m.options.seed);
   m.shared.start_launch(launch.shared_bytes);
   lay_out_block(m, launch);
   const LaunchScope scope(m, launch);

@@ -4,7 +4,7 @@
 // neighbours.
 #include "cuda/gemm_tile.cuh"
 #include "ops/conv/conv2d_cuda.h"
-#include "ops/conv/gather_axis.h"
+#include "ops/conv/gather_axis.cuh"
 #include "tensor/view.h"
 
 namespace tessera::conv::cuda::depthwise {

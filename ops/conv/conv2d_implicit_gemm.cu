@@ -10,7 +10,7 @@
 // The bound is arithmetic except for few channels: 2 KH KW C / groups flops per result.
 #include "cuda/gemm_tile.cuh"
 #include "ops/conv/conv2d_cuda.h"
-#include "ops/conv/gather_axis.h"
+#include "ops/conv/gather_axis.cuh"
 
 namespace tessera::conv::cuda::implicit_gemm {
 namespace {

@@ -1,8 +1,8 @@
 #include "ops/loss/cross_entropy.h"
 
 #include "cuda/fault.h"
-#include "cuda/online_sum.cuh"
 #include "cuda/rows.cuh"
+#include "ops/reduce/online_sum.cuh"
 #include "ops/reduce/sum.h"
 
 namespace tessera {

@@ -1,8 +1,8 @@
 #include "ops/norm/softmax.h"
 
-#include "cuda/online_sum.cuh"
 #include "cuda/reduce_tensor.cuh"
 #include "cuda/rows.cuh"
+#include "ops/reduce/online_sum.cuh"
 
 namespace tessera {
 namespace {

@@ -1,7 +1,7 @@
 #include "ops/reduce/product.h"
 
-#include "cuda/online_sum.cuh"
 #include "cuda/reduce_tensor.cuh"
+#include "ops/reduce/online_sum.cuh"
 #include "ops/reduce/reducers.h"
 
 namespace tessera {

@@ -179,6 +179,23 @@ TEST(Block, LaunchesFromSeveralThreads) {
   EXPECT_EQ(wrong, std::vector<int>(4, 0));
 }
 
+// Threads that change places at memory accesses too, where these are seen.
+TEST(Block, Preemption) {
+  emulator::Options changed = emulator::options();
+  changed.order = emulator::Order::random;
+  changed.preempt = 0.2;
+  const WithOptions with(changed);
+  const uint64_t before = emulator::stats().switches;
+  const DeviceBuffer<int> y(3 * 128);
+  launch(rotate, {3, 128, 128 * sizeof(int)}, y.data(), 7);
+  const std::vector<int> got = y.values();
+  for (int i = 0; i < 3 * 128; ++i) ASSERT_EQ(got[static_cast<size_t>(i)], (i % 128 + 21) % 128);
+  const uint64_t at_barriers = 3 * 128 * 14;
+  if (std::string(emulator_mode()) == "check") {
+    EXPECT_GT(emulator::stats().switches - before, at_barriers * 5 / 4);
+  }
+}
+
 __global__ void nothing(int*) {}
 TEST(Block, LimitsOfALaunch) {
   int* none = nullptr;

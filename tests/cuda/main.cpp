@@ -5,11 +5,15 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "cuda/emulator/build_mode.h"
 #include "cuda/emulator/options.h"
 #include "tests/cuda/device_buffer.h"
 #include "tests/cuda/planted.h"
 
-const char* tessera::cuda::testing::emulator_mode() { return TESSERA_EMULATOR_MODE; }
+const char* tessera::cuda::testing::emulator_mode() {
+  namespace emulator = tessera::cuda::emulator;
+  return emulator::kCheck ? "check" : emulator::kAsan ? "asan" : "plain";
+}
 
 int main(int argc, char** argv) {
   namespace emulator = tessera::cuda::emulator;

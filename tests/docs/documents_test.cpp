@@ -65,11 +65,14 @@ std::vector<std::string> broken_links(const std::string& text, const fs::path& f
 std::vector<std::string> missing_files(const std::string& text,
                                        const std::set<std::string>& added) {
   static const std::regex pattern(
-      R"(`([a-z_0-9.]+(?:/[A-Za-z0-9_.]+)+\.(?:h|cpp|sh|md|txt|cmake|py)))"
+      R"(`([a-z_0-9.]+(?:/[A-Za-z0-9_.]+)+\.(?:h|cpp|cu|cuh|sh|md|txt|cmake|py)))"
       "`");
   std::vector<std::string> missing;
+  const auto is_added = [&](const std::string& file) {  // a kernel may follow its operator
+    return added.contains(file) || added.contains(file.substr(0, file.rfind('.')) + ".cpp");
+  };
   for (const std::string& file : matches(prose(text), pattern))
-    if (!added.contains(file) && !fs::exists(kRoot / file)) missing.push_back(file);
+    if (!is_added(file) && !fs::exists(kRoot / file)) missing.push_back(file);
   return missing;
 }
 
@@ -88,6 +91,19 @@ TEST(Documents, NamedFilesExist) {
     for (const std::string& file : missing_files(text, {own.begin(), own.end()}))
       ADD_FAILURE() << document.filename() << " names " << file;
   }
+}
+
+TEST(Documents, EveryCudaFileHasAGpuStatus) {
+  const std::string status = read(kRoot / "docs/gpu-status.md");
+  int files = 0;
+  for (const char* folder : {"cuda", "ops"})
+    for (const auto& entry : fs::recursive_directory_iterator(kRoot / folder)) {
+      if (entry.path().extension() != ".cu") continue;
+      const std::string name = entry.path().lexically_relative(kRoot).generic_string();
+      EXPECT_NE(status.find("`" + name + "`"), std::string::npos) << name << " is not listed";
+      ++files;
+    }
+  EXPECT_GT(files, 40);
 }
 
 TEST(Documents, ChecksFindWhatIsMissing) {

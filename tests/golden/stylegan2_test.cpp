@@ -4,6 +4,7 @@
 #include "ops/image/upfirdn2d.h"
 #include "ops/pointwise/arithmetic.h"
 #include "ops/pointwise/bias_act.h"
+#include "tensor/view.h"
 #include "tests/golden/op_run.h"
 
 namespace tessera::golden {
@@ -63,7 +64,7 @@ Tensor run_upfirdn2d(const OpCall& c) {
 /// The filter that the network's layers use, or the one that the case names as a text.
 Tensor network_filter(const OpCall& c) {
   const Json taps = Json::parse(c.attribute<std::string>("filter", "[1,3,3,1]"));
-  return setup_filter(from_vector(taps.get<std::vector<float>>()));
+  return view::to(setup_filter(from_vector(taps.get<std::vector<float>>())), test_device());
 }
 
 Tensor run_conv2d_resample(const OpCall& c) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cuda/allocator.h"
+#include "cuda/emulator/options.h"
 #include "tensor/allocator.h"
 
 namespace tessera::cuda {
@@ -179,9 +180,9 @@ TEST_F(OrderedScatter, TheSameBitsTwice) {
     add_ordered(sorted, 1, channels, RowSource<float>{from.data<float>(), rows, channels},
                 out.data<float>());
     results.push_back(download<float>(out));
-    emulator::options().order = emulator::Order::Reverse;
+    emulator::options().order = emulator::Order::reverse;
   }
-  emulator::options().order = emulator::Order::Forward;
+  emulator::options().order = emulator::Order::forward;
   EXPECT_EQ(std::memcmp(results[0].data(), results[1].data(), results[0].size() * sizeof(float)),
             0);
 }

@@ -100,6 +100,7 @@ TESSERA_OP_CASES(augment_images) {
                            .dtype = DType::i32,
                            .values = s.placement}},
                .run = [s](const Tensors& in) { return Tensors{augment(s, in)}; },
+               .reference = {},
                .order = 0});
 
   const auto images = [] { return zeros({2, 3, 3, 3}, DType::u8); };
