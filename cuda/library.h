@@ -43,8 +43,9 @@ bool conv2d(const Conv2d& shape, DType dtype, const void* x, const void* w, void
 bool conv2d_input_grad(const Conv2d& shape, DType dtype, const void* g, const void* w, void* gx);
 bool conv2d_weight_grad(const Conv2d& shape, DType dtype, const void* g, const void* x, void* gw);
 
-/// TESSERA_CONV: which kernels compute convolutions and matrix products. `automatic` takes the
-/// libraries where they are and own kernels for depthwise and grouped convolutions; a rule and no
+/// TESSERA_CONV: which kernels compute convolutions and matrix products. `automatic` takes our own:
+/// the calls of the libraries have not run on a GPU yet. `cudnn` takes both libraries where they are
+/// and the case suits them; depthwise convolutions always have kernels of our own. A rule and no
 /// timing, so that runs repeat bit for bit.
 enum class Choice { automatic, own, cudnn };
 /// Throws ValueError for another word. Read once.

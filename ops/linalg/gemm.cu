@@ -1,7 +1,12 @@
 #include "ops/linalg/gemm.h"
 
+#include <optional>
+
 #include "cuda/gemm_tile.cuh"
+#include "cuda/library.h"
+#include "cuda/map.cuh"
 #include "ops/linalg/gemm_cuda.h"
+#include "ops/pointwise/formulas.h"
 
 namespace tessera {
 
@@ -42,7 +47,31 @@ void cuda::gemm_own(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor
 
 namespace {
 
+// How a matrix (B, rows, columns) lies, where one of its axes is dense.
+std::optional<cuda::library::Gemm::Operand> operand(const Tensor& x) {
+  const Strides& s = x.strides();
+  if (s[2] == 1) return cuda::library::Gemm::Operand{x.raw_data(), s[1], false, s[0]};
+  if (s[1] == 1) return cuda::library::Gemm::Operand{x.raw_data(), s[2], true, s[0]};
+  return std::nullopt;
+}
+
+// By cuBLAS, the bias in a pass of its own. Strides of axes of one element mean nothing to the rule
+// above and may not suit the library: those go to our kernel.
+bool gemm_library(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
+  if (cuda::library::choice() != cuda::library::Choice::cudnn) return false;
+  const int64_t m = y.size(1), n = y.size(2), k = a.size(2);
+  if (m < 2 || n < 2 || k < 2) return false;
+  const auto pa = operand(a), pb = operand(b);
+  if (!pa || !pb) return false;
+  if (!cuda::library::gemm({y.size(0), m, n, k, *pa, *pb, y.raw_data()}, y.dtype())) return false;
+  if (bias.defined())
+    dispatch_floating(y.dtype(), "gemm",
+                      [&]<class T>() { cuda::map<T, T, T>(y, math::Add{}, y, bias); });
+  return true;
+}
+
 void gemm_cuda(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
+  if (y.numel() == 0 || gemm_library(a, b, bias, y)) return;
   cuda::gemm_own(a, b, bias, y);
 }
 

@@ -15,7 +15,7 @@ export TESSERA_CUDA_PLUGIN="$here/lib/libtessera_cuda.so"
 } | tee "$results/machine.txt"
 
 "$here/bin/cuda_bench" | tee "$results/kernels.md"
-TESSERA_CONV=own "$here/bin/cuda_bench" --only conv --only gemm | tee "$results/kernels_own.md"
+TESSERA_CONV=cudnn "$here/bin/cuda_bench" --only conv --only gemm | tee "$results/kernels_cudnn.md"
 
 for model in resnet50 mobilenet_v2 inception_v3; do
   for run in "infer 1" "infer 32" "infer 256" "train 64"; do

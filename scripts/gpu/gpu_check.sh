@@ -34,7 +34,7 @@ run() {  # name, command...
 }
 
 run ops "$here/bin/ops_test" --gtest_filter='Device.*:DeviceOnly*' --gtest_brief=1
-run ops_own env TESSERA_CONV=own "$here/bin/ops_test" --gtest_filter='Device.*:DeviceOnly*' --gtest_brief=1
+run ops_libraries env TESSERA_CONV=cudnn "$here/bin/ops_test" --gtest_filter='Device.*:DeviceOnly*' --gtest_brief=1
 run training "$here/bin/nn_test" --gtest_filter='DeviceTraining.*' --gtest_brief=1
 run golden env TESSERA_TEST_DEVICE=cuda "$here/bin/golden_test" \
   --gtest_filter='GoldenOps.*:GoldenStylegan2.*:GoldenModels.*' --gtest_brief=1
