@@ -44,9 +44,9 @@ bool conv2d_input_grad(const Conv2d& shape, DType dtype, const void* g, const vo
 bool conv2d_weight_grad(const Conv2d& shape, DType dtype, const void* g, const void* x, void* gw);
 
 /// TESSERA_CONV: which kernels compute convolutions and matrix products. `automatic` takes our own:
-/// the calls of the libraries have not run on a GPU yet. `cudnn` takes both libraries where they are
-/// and the case suits them; depthwise convolutions always have kernels of our own. A rule and no
-/// timing, so that runs repeat bit for bit.
+/// the calls of the libraries have not run on a GPU yet. `cudnn` takes both libraries where they
+/// are and the case suits them; depthwise convolutions always have kernels of our own. A rule and
+/// no timing, so that runs repeat bit for bit.
 enum class Choice { automatic, own, cudnn };
 /// Throws ValueError for another word. Read once.
 Choice choice();
